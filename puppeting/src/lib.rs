@@ -1,1 +1,27 @@
-//! See the workspace README.
+//! The Matrix identities the bridge plays: ghosts and the bot.
+//!
+//! Each is a *puppet*: a user of the bridge's namespace with a device, one-time and fallback keys and cross-signing
+//! keys of its own, so that no client has a reason to distrust it. [`Puppets`] registers and opens them; a [`Puppet`]
+//! decrypts, encrypts and speaks the client-server API as that user.
+//!
+//! Nothing that depends on new key material leaves before that material is durable: the crypto store stages what the
+//! OlmMachine saves, [`Puppet::commit_with`] writes it together with the caller's rows, and every request this crate
+//! sends itself is preceded by such a commit.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+mod config;
+mod error;
+pub mod http;
+
+pub use config::{HomeserverConfig, Token};
+pub use error::{HttpError, Refusal};
+pub use http::{Homeserver, Identity};
