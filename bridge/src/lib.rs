@@ -1,1 +1,9 @@
-//! See the workspace README.
+//! gatehouse joins Matrix users to WhatsApp through the gatekeeper's official third-party interface.
+//!
+//! This crate is the program: command line, configuration, the two HTTP sides, portals, translation and
+//! delivery. See the README of the workspace.
+
+pub mod appservice;
+pub mod config;
+pub mod phone;
+pub mod translate;

@@ -1,0 +1,323 @@
+//! The configuration: a TOML file that the operator owns and the program only reads.
+//!
+//! Values come from the file, then from `GATEHOUSE_SECTION__KEY` in the environment, then, for the secret ones, from
+//! the file that `GATEHOUSE_SECTION__KEY_FILE` names. A key that does not exist is an error which names the nearest
+//! one that does; values that cannot work are all reported at once, each with its cure.
+
+mod check;
+mod load;
+mod permissions;
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use reqwest::Url;
+use ruma::{OwnedServerName, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    check::Problem,
+    load::{ConfigError, EXAMPLE, SECRETS},
+    permissions::{Level, Permissions},
+};
+use crate::phone::PhoneNumber;
+
+/// Everything that an operator decides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The Matrix homeserver that this bridge belongs to.
+    pub homeserver: Homeserver,
+    /// What the homeserver sees of the bridge; goes into the registration.
+    pub appservice: Appservice,
+    /// What the gatekeeper sees of the bridge: the key set and the push endpoint.
+    pub public: Public,
+    /// Where everything is kept.
+    pub database: Database,
+    /// The WhatsApp side.
+    pub gatekeeper: Gatekeeper,
+    /// Who may use the bridge.
+    pub permissions: Permissions,
+    /// What is written to standard error.
+    pub log: Log,
+    /// Bounds on memory and work.
+    pub limits: Limits,
+}
+
+/// The Matrix homeserver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Homeserver {
+    /// Base address of the client-server API as the bridge reaches it.
+    pub url: Url,
+    /// The part behind the colon of its users' ids.
+    pub server_name: OwnedServerName,
+}
+
+/// The application service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Appservice {
+    /// Id of the registration; must be unique on the homeserver.
+    pub id: String,
+    /// Address at which the homeserver reaches the bridge.
+    pub url: Url,
+    /// Address on which the bridge listens for the homeserver.
+    pub listen: SocketAddr,
+    /// Localpart of the bridge's bot.
+    pub bot_localpart: String,
+    /// What the localpart of every ghost begins with; the digits of the phone number follow.
+    pub ghost_prefix: String,
+}
+
+/// The side that faces the internet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Public {
+    /// Address on which the bridge listens for the gatekeeper.
+    pub listen: SocketAddr,
+    /// Base address as the gatekeeper reaches it: it posts to `{url}/push`.
+    pub url: Url,
+}
+
+/// The database.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:path/to/file.db` or `postgres://user:password@host/database`.
+    pub url: String,
+    /// File with the key that seals key material in the database; made at the first start, mode 0600.
+    pub sealing_key: PathBuf,
+    /// Connections for reading (writing always takes one).
+    pub connections: u32,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &redacted_url(&self.url))
+            .field("sealing_key", &self.sealing_key)
+            .field("connections", &self.connections)
+            .finish()
+    }
+}
+
+/// The gatekeeper's addresses and rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gatekeeper {
+    /// Where logins connect: `wss://host/path`, `ws://host/path` or `tcp://host:port`.
+    pub endpoint: Url,
+    /// Where users are enlisted.
+    pub enlistment: Url,
+    /// Where the gatekeeper publishes the keys that sign its pushes.
+    pub jwks: Url,
+    /// Public key (32 bytes in hexadecimal) at the root of its servers' certificate chain; none for the one that is
+    /// published for WhatsApp.
+    pub trust_root: Option<String>,
+    /// Number of this service in interop ids; when set, an enlisted id with another one is refused.
+    pub integrator: Option<u16>,
+    /// `aud` that its pushes must carry; none for the origin of `public.url`.
+    pub push_audience: Option<String>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,gatehouse::inbox=debug`.
+    pub level: String,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per event.
+    Text,
+    /// One JSON object per event.
+    Json,
+}
+
+/// Bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest transaction that is taken from the homeserver, in bytes.
+    pub transaction_bytes: usize,
+    /// Longest text that is sent to WhatsApp, in characters; a longer one is refused, never cut.
+    pub text_chars: usize,
+    /// Rooms, contacts and logins that are worked on at the same time.
+    pub workers: usize,
+    /// Ghosts whose encryption state is kept in memory (about 100 KiB each); the others are loaded when needed.
+    pub open_machines: usize,
+}
+
+impl Default for Homeserver {
+    fn default() -> Self {
+        Self {
+            url: constant_url("http://127.0.0.1:8008"),
+            server_name: ruma::server_name!("localhost").to_owned(),
+        }
+    }
+}
+
+impl Default for Appservice {
+    fn default() -> Self {
+        Self {
+            id: "whatsapp".to_owned(),
+            url: constant_url("http://127.0.0.1:29333"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 29333)),
+            bot_localpart: "whatsappbot".to_owned(),
+            ghost_prefix: "whatsapp_".to_owned(),
+        }
+    }
+}
+
+impl Default for Public {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 29334)),
+            url: constant_url("http://127.0.0.1:29334"),
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:gatehouse.db".to_owned(),
+            sealing_key: PathBuf::from("gatehouse.key"),
+            connections: 4,
+        }
+    }
+}
+
+impl Default for Gatekeeper {
+    fn default() -> Self {
+        Self {
+            endpoint: constant_url("ws://127.0.0.1:29400/ws/chat"),
+            enlistment: constant_url("https://v.whatsapp.net/3p/interop_reg"),
+            jwks: constant_url("https://whatsapp.com/.well-known/jwks"),
+            trust_root: None,
+            integrator: None,
+            push_audience: None,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transaction_bytes: 32 * 1024 * 1024,
+            text_chars: 65_536,
+            workers: 64,
+            open_machines: 500,
+        }
+    }
+}
+
+impl Config {
+    /// Full id of the bridge's bot.
+    ///
+    /// # Panics
+    ///
+    /// Never for a configuration that was loaded: its localpart and server name were checked.
+    #[must_use]
+    pub fn bot_id(&self) -> OwnedUserId {
+        user_id(&self.appservice.bot_localpart, &self.homeserver.server_name)
+    }
+
+    /// Full id of the ghost that stands for a phone number.
+    #[must_use]
+    pub fn ghost_id(&self, phone: &PhoneNumber) -> OwnedUserId {
+        let localpart = format!("{}{}", self.appservice.ghost_prefix, phone.digits());
+        user_id(&localpart, &self.homeserver.server_name)
+    }
+
+    /// The phone number that a ghost stands for; nothing for the bot, for other users and for ids of the ghosts'
+    /// namespace that hold no phone number.
+    #[must_use]
+    pub fn phone_of(&self, user: &UserId) -> Option<PhoneNumber> {
+        if user.server_name() != self.homeserver.server_name {
+            return None;
+        }
+        let digits = user
+            .localpart()
+            .strip_prefix(&self.appservice.ghost_prefix)?;
+        // The canonical digits only, so that no two ids stand for one contact.
+        PhoneNumber::from_digits(digits)
+    }
+
+    /// Whether an id is in the ghosts' namespace, or is the bot's: a user that the bridge plays.
+    #[must_use]
+    pub fn is_own(&self, user: &UserId) -> bool {
+        user.server_name() == self.homeserver.server_name
+            && (user.localpart() == self.appservice.bot_localpart
+                || user.localpart().starts_with(&self.appservice.ghost_prefix))
+    }
+
+    /// What a Matrix user may do here.
+    #[must_use]
+    pub fn level_of(&self, user: &UserId) -> Level {
+        if self.is_own(user) {
+            return Level::Block;
+        }
+        self.permissions.level(user, &self.homeserver.server_name)
+    }
+
+    /// `aud` that a push must carry.
+    #[must_use]
+    pub fn push_audience(&self) -> String {
+        self.gatekeeper
+            .push_audience
+            .clone()
+            .unwrap_or_else(|| self.public.url.origin().ascii_serialization())
+    }
+
+    /// Root key of the gatekeeper's certificate chain, if the configuration replaces the published one.
+    #[must_use]
+    pub fn trust_root(&self) -> Option<[u8; 32]> {
+        let bytes = hex::decode(self.gatekeeper.trust_root.as_deref()?).ok()?;
+        bytes.try_into().ok()
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "both parts were checked when the configuration was loaded"
+)]
+fn user_id(localpart: &str, server: &ruma::ServerName) -> OwnedUserId {
+    UserId::parse(format!("@{localpart}:{server}")).expect("a checked localpart makes a user id")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the argument is a constant, covered by a test"
+)]
+fn constant_url(url: &str) -> Url {
+    Url::parse(url).expect("a constant address")
+}
+
+/// A database address without its password.
+pub(crate) fn redacted_url(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut url) if url.password().is_some() => {
+            // Refused only for addresses that cannot carry a password, and this one does.
+            let _ = url.set_password(Some("redacted"));
+            url.to_string()
+        }
+        Ok(_) => url.to_owned(),
+        Err(_) => "(not an address)".to_owned(),
+    }
+}
