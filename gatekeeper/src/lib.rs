@@ -3,7 +3,9 @@
 //! From the bottom up: a [`stanza`] is a small tree of tags, attributes and content in a binary
 //! encoding; a [`frame`] carries one encrypted stanza over a byte stream; [`noise`] is the handshake
 //! that gives both ends their transport keys and proves the server's identity by a certificate
-//! chain. These modules do no I/O, read no clock and make no random numbers of their own.
+//! chain. The content: [`message`] says what a message means, [`padding`] and [`signal`] encrypt it
+//! for one peer. Who the user is: [`token`] signs it. These modules do no I/O, read no clock and make
+//! no random numbers of their own (but for RSA keys, which the library draws itself).
 //!
 //! References such as "G 3.4" are to sections of the interop dossier that the project keeps.
 
@@ -17,5 +19,9 @@
 )]
 
 pub mod frame;
+pub mod message;
 pub mod noise;
+pub mod padding;
+pub mod signal;
 pub mod stanza;
+pub mod token;
