@@ -4,8 +4,9 @@
 //! encoding; a [`frame`] carries one encrypted stanza over a byte stream; [`noise`] is the handshake
 //! that gives both ends their transport keys and proves the server's identity by a certificate
 //! chain. The content: [`message`] says what a message means, [`padding`] and [`signal`] encrypt it
-//! for one peer. Who the user is: [`token`] signs it. These modules do no I/O, read no clock and make
-//! no random numbers of their own (but for RSA keys, which the library draws itself).
+//! for one peer. Who the user is: [`token`] signs it, [`enlist`] makes it known to the gatekeeper.
+//! But for the one request of `enlist`, these modules do no I/O and read no clock; random numbers
+//! are passed in, except for the RSA keys of tokens, which their library draws itself.
 //!
 //! References such as "G 3.4" are to sections of the interop dossier that the project keeps.
 
@@ -18,6 +19,7 @@
     clippy::string_slice
 )]
 
+pub mod enlist;
 pub mod frame;
 pub mod message;
 pub mod noise;
