@@ -1,5 +1,7 @@
 //! Translation between Matrix messages and WhatsApp text: pure functions, nothing stored, nothing logged.
 
+mod html;
+mod marks;
 mod matrix_to_whatsapp;
 mod whatsapp_to_matrix;
 
@@ -26,7 +28,7 @@ pub enum Refusal {
     /// A kind of message that does not cross.
     #[error("{what} cannot be sent to WhatsApp yet: only text can")]
     Kind {
-        /// What it is, as a subject in the plural: "pictures".
+        /// What it is, as the subject of a sentence: "a picture".
         what: &'static str,
     },
     /// An edit of an earlier message.

@@ -1,4 +1,9 @@
 //! WhatsApp text as a Matrix message.
+//!
+//! The body is the text as it came, marks included: that is how a client without formatting shows it best. HTML is made only when
+//! something in it is marked.
+
+mod inline;
 
 use ruma::events::room::message::RoomMessageEventContent;
 
@@ -25,8 +30,168 @@ impl MatrixText {
 /// Translates a text.
 #[must_use]
 pub fn to_matrix(text: &str) -> MatrixText {
+    let mut page = Page::default();
+    let (mut rest, mut from) = (text, 0);
+    while let Some(code) = next_code_block(rest, from) {
+        page.lines(rest.get(..code.start).unwrap_or_default());
+        page.code(rest.get(code.start + 3..code.end - 3).unwrap_or_default());
+        rest = rest.get(code.end..).unwrap_or_default();
+        rest = rest.strip_prefix('\n').unwrap_or(rest);
+        from = 0;
+    }
+    if !rest.is_empty() {
+        page.lines(rest);
+    }
     MatrixText {
         body: text.to_owned(),
-        formatted_body: None,
+        formatted_body: page.marked.then_some(page.html),
     }
 }
+
+/// Finds text between fences of three back-ticks that stands on lines of its own or spans lines. Shorter ones inside a line are
+/// left to that line.
+fn next_code_block(text: &str, mut from: usize) -> Option<std::ops::Range<usize>> {
+    loop {
+        let start = from + text.get(from..)?.find("```")?;
+        let inner = start + 3;
+        let close = inner + text.get(inner..)?.find("```")?;
+        let end = close + 3;
+        let code = text.get(inner..close)?;
+        let before = text.get(..start)?;
+        let after = text.get(end..)?;
+        let alone = (before.is_empty() || before.ends_with('\n'))
+            && (after.is_empty() || after.starts_with('\n'));
+        if code.trim().is_empty() {
+            from = inner;
+        } else if alone || code.contains('\n') {
+            return Some(start..end);
+        } else {
+            from = end;
+        }
+    }
+}
+
+/// What a line is.
+enum Line<'a> {
+    Quote(&'a str),
+    Bullet(&'a str),
+    Number(u32, &'a str),
+    Text(&'a str),
+}
+
+impl<'a> Line<'a> {
+    fn of(line: &'a str) -> Self {
+        if let Some(rest) = line.strip_prefix("> ") {
+            return Self::Quote(rest);
+        }
+        let item = line.strip_prefix("- ").or_else(|| line.strip_prefix("* "));
+        if let Some(rest) = item.filter(|rest| !rest.trim().is_empty()) {
+            return Self::Bullet(rest);
+        }
+        if let Some((number, rest)) = line.split_once(". ")
+            && (1..=3).contains(&number.len())
+            && number.bytes().all(|b| b.is_ascii_digit())
+            && !rest.trim().is_empty()
+            && let Ok(number) = number.parse()
+        {
+            return Self::Number(number, rest);
+        }
+        Self::Text(line)
+    }
+}
+
+/// The block that is open.
+#[derive(Default, PartialEq, Eq)]
+enum Block {
+    #[default]
+    None,
+    Text,
+    Quote,
+    Bullets,
+    /// A numbered list, and the number that goes on with it.
+    Numbers(u32),
+}
+
+/// The HTML as it grows.
+#[derive(Default)]
+struct Page {
+    html: String,
+    block: Block,
+    /// Whether there is anything that plain text does not say as well.
+    marked: bool,
+}
+
+impl Page {
+    fn lines(&mut self, text: &str) {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        if text.is_empty() && self.html.is_empty() {
+            return;
+        }
+        for line in text.split('\n') {
+            self.line(Line::of(line));
+        }
+        self.close();
+    }
+
+    fn line(&mut self, line: Line<'_>) {
+        let (open, tag, end) = match &line {
+            Line::Quote(_) => (Block::Quote, "<blockquote>", ""),
+            Line::Bullet(_) => (Block::Bullets, "<ul>", "</li>"),
+            Line::Number(number, _) => (Block::Numbers(*number), "<ol>", "</li>"),
+            Line::Text(_) => (Block::Text, "", ""),
+        };
+        if self.block == open {
+            if matches!(line, Line::Quote(_) | Line::Text(_)) {
+                self.html.push_str("<br>");
+            }
+        } else {
+            self.close();
+            match open {
+                Block::Numbers(number) if number != 1 => {
+                    self.html.push_str(&format!("<ol start=\"{number}\">"));
+                }
+                _ => self.html.push_str(tag),
+            }
+            self.marked |= open != Block::Text;
+        }
+        let text = match line {
+            Line::Quote(text) | Line::Text(text) => text,
+            Line::Bullet(text) => {
+                self.html.push_str("<li>");
+                text
+            }
+            Line::Number(_, text) => {
+                self.html.push_str("<li>");
+                text
+            }
+        };
+        self.marked |= inline::write(text, &mut self.html);
+        self.html.push_str(end);
+        self.block = match open {
+            Block::Numbers(number) => Block::Numbers(number + 1),
+            other => other,
+        };
+    }
+
+    fn close(&mut self) {
+        let end = match std::mem::take(&mut self.block) {
+            Block::None | Block::Text => "",
+            Block::Quote => "</blockquote>",
+            Block::Bullets => "</ul>",
+            Block::Numbers(_) => "</ol>",
+        };
+        self.html.push_str(end);
+    }
+
+    fn code(&mut self, code: &str) {
+        let code = code.strip_prefix('\n').unwrap_or(code);
+        let code = code.strip_suffix('\n').unwrap_or(code);
+        self.html.push_str("<pre><code>");
+        inline::escape(code, &mut self.html);
+        self.html.push_str("</code></pre>");
+        self.marked = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::translate::to_matrix;
+
+fn message(json: serde_json::Value) -> RoomMessageEventContent {
+    serde_json::from_value(json).expect("a message")
+}
+
+fn translate(json: serde_json::Value) -> Result<String, Refusal> {
+    to_whatsapp(
+        &message(json),
+        &Options {
+            sender_name: "Alice",
+            ..Options::default()
+        },
+    )
+}
+
+fn html(html: &str) -> RoomMessageEventContent {
+    RoomMessageEventContent::text_html("the plain body", html)
+}
+
+#[test]
+fn plain_text_goes_as_it_is() {
+    assert_eq!(
+        translate(json!({"msgtype": "m.text", "body": "a *b*\n> c"})),
+        Ok("a *b*\n> c".into())
+    );
+}
+
+#[test]
+fn html_is_preferred_and_unknown_formats_are_not() {
+    let both = json!({"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": "<b>y</b>"});
+    assert_eq!(translate(both), Ok("*y*".into()));
+    let other = json!({"msgtype": "m.text", "body": "x", "format": "org.example", "formatted_body": "<b>y</b>"});
+    assert_eq!(translate(other), Ok("x".into()));
+    let empty = json!({"msgtype": "m.text", "body": "x", "format": "org.matrix.custom.html", "formatted_body": "<p></p>"});
+    assert_eq!(translate(empty), Ok("x".into()));
+}
+
+#[test]
+fn html_beyond_the_bounds_falls_back_to_the_body() {
+    let bomb = html(&"<div>".repeat(10_000));
+    assert_eq!(
+        to_whatsapp(&bomb, &Options::default()),
+        Ok("the plain body".into())
+    );
+}
+
+#[test]
+fn emotes_and_notices() {
+    assert_eq!(
+        translate(json!({"msgtype": "m.emote", "body": "waves"})),
+        Ok("* Alice waves".into())
+    );
+    let notice = message(json!({"msgtype": "m.notice", "body": "beep"}));
+    let refusal = to_whatsapp(&notice, &Options::default()).expect_err("stays in Matrix");
+    assert!(refusal.is_silent());
+    let options = Options {
+        notices: true,
+        ..Options::default()
+    };
+    assert_eq!(to_whatsapp(&notice, &options), Ok("beep".into()));
+}
+
+#[test]
+fn the_quote_of_an_answer_stays_behind() {
+    let reply = json!({
+        "msgtype": "m.text", "body": "> <@bea:localhost> earlier\n> more\n\nanswer",
+        "m.relates_to": {"m.in_reply_to": {"event_id": "$a"}}
+    });
+    assert_eq!(translate(reply), Ok("answer".into()));
+    // Without the relation the same text is a quotation that somebody wrote.
+    let quote = json!({"msgtype": "m.text", "body": "> <@bea:localhost> earlier\n\nanswer"});
+    assert_eq!(
+        translate(quote),
+        Ok("> <@bea:localhost> earlier\n\nanswer".into())
+    );
+}
+
+#[test]
+fn refusals_say_what_cannot_cross() {
+    assert_eq!(
+        translate(json!({"msgtype": "m.text", "body": " \n"})),
+        Err(Refusal::Empty)
+    );
+    assert_eq!(
+        translate(json!({"msgtype": "m.emote", "body": ""})),
+        Err(Refusal::Empty)
+    );
+    let picture =
+        translate(json!({"msgtype": "m.image", "body": "a.png", "url": "mxc://localhost/a"}));
+    assert!(
+        picture
+            .expect_err("no pictures yet")
+            .to_string()
+            .starts_with("a picture cannot be sent")
+    );
+    let odd = translate(json!({"msgtype": "org.example.odd", "body": "x"}));
+    assert_eq!(
+        odd,
+        Err(Refusal::Kind {
+            what: "a message of this kind"
+        })
+    );
+    let edit = json!({
+        "msgtype": "m.text", "body": "* b", "m.new_content": {"msgtype": "m.text", "body": "b"},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$a"}
+    });
+    assert_eq!(translate(edit), Err(Refusal::Edit));
+}
+
+#[test]
+fn too_long_is_refused_whole() {
+    let options = Options {
+        max_chars: 5,
+        ..Options::default()
+    };
+    let text = |body: &str| to_whatsapp(&RoomMessageEventContent::text_plain(body), &options);
+    assert_eq!(text("äöüß😀"), Ok("äöüß😀".into()));
+    assert_eq!(
+        text("123456"),
+        Err(Refusal::TooLong {
+            length: 6,
+            limit: 5
+        })
+    );
+    // The marks count too: what is measured is what is sent.
+    assert!(matches!(
+        to_whatsapp(&html("<b>1234</b>"), &options),
+        Err(Refusal::TooLong { length: 6, .. })
+    ));
+}
+
+/// Words with the marks bold, italic, strike, code; a line of HTML that says the same.
+fn marked_words() -> impl Strategy<Value = Vec<(String, [bool; 4])>> {
+    let marks = prop_oneof![
+        any::<[bool; 3]>().prop_map(|[b, i, s]| [b, i, s, false]),
+        any::<[bool; 3]>().prop_map(|[b, i, s]| [b, i, s, true]),
+    ];
+    proptest::collection::vec(("[a-zäé0-9א😀]{1,6}", marks), 1..8)
+}
+
+fn as_html(words: &[(String, [bool; 4])]) -> String {
+    let mut html = Vec::new();
+    for (word, marks) in words {
+        let mut text = word.clone();
+        for (tag, marked) in ["code", "del", "em", "strong"]
+            .into_iter()
+            .zip(marks.iter().rev())
+        {
+            if *marked {
+                text = format!("<{tag}>{text}</{tag}>");
+            }
+        }
+        html.push(text);
+    }
+    html.join(" ")
+}
+
+proptest! {
+    #[test]
+    fn plain_text_comes_back_as_it_was(text in "\\PC*(\n\\PC*){0,3}") {
+        prop_assume!(!text.trim().is_empty());
+        let sent = to_whatsapp(&RoomMessageEventContent::text_plain(&text), &Options::default()).expect("text");
+        prop_assert_eq!(&sent, &text);
+        prop_assert_eq!(to_matrix(&sent).body, text);
+    }
+
+    /// Formatting that WhatsApp can show comes back as the same formatting: one more round changes nothing,
+    /// and every word keeps its marks.
+    #[test]
+    fn formatting_comes_back(words in marked_words()) {
+        let sent = to_whatsapp(&html(&as_html(&words)), &Options::default()).expect("text");
+        let back = to_matrix(&sent);
+        let formatted = back.formatted_body.clone().unwrap_or_else(|| back.body.clone());
+        let again = to_whatsapp(&html(&formatted), &Options::default()).expect("text");
+        prop_assert_eq!(&again, &sent);
+        let visible = |text: &str| text.chars().filter(|c| !"*_~`".contains(*c)).collect::<String>();
+        let words: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+        prop_assert_eq!(visible(&sent), words.join(" "));
+    }
+
+    #[test]
+    fn one_marked_word_keeps_exactly_its_marks(word in "[a-zäé0-9א😀]{1,6}", marks in any::<[bool; 4]>()) {
+        let sent = to_whatsapp(&html(&as_html(&[(word.clone(), marks)])), &Options::default()).expect("text");
+        let signs = ['*', '_', '~', '`'];
+        let signs: String = signs.into_iter().zip(marks).filter(|(_, marked)| *marked).map(|(sign, _)| sign).collect();
+        let closing: String = signs.chars().rev().collect();
+        prop_assert_eq!(&sent, &format!("{signs}{word}{closing}"));
+        let back = to_matrix(&sent).formatted_body;
+        prop_assert_eq!(back, signs.chars().next().map(|_| as_html(&[(word, marks)])));
+    }
+
+    #[test]
+    fn any_html_is_taken_without_panic(text in "(<[/a-z]{1,4}( [a-z]=\"?)?>?|[^<]{0,4}){0,40}") {
+        let _ = to_whatsapp(&html(&text), &Options::default());
+    }
+}
