@@ -1,1 +1,19 @@
-//! See the workspace README.
+//! End to end: a real homeserver, gatehouse, the sandbox and real clients, started on loopback and stopped
+//! with the test.
+//!
+//! [`stack::Stack`] starts everything; the other modules are its parts, usable alone. `cargo xtask try` stands on
+//! the same code, so nothing here panics: every step returns an [`Error`] that says what to do.
+
+pub mod binaries;
+pub mod cache;
+pub mod client;
+pub mod error;
+pub mod http;
+pub mod port;
+pub mod postgres;
+pub mod process;
+pub mod scratch;
+pub mod synapse;
+pub mod wait;
+
+pub use error::{Error, Result};

@@ -1,0 +1,256 @@
+// A real encrypting Matrix client (matrix-js-sdk, Rust crypto in WebAssembly), driven by JSON lines.
+//
+// stdin:  {"id":1,"op":"send","room_id":"!a","body":"hi"}
+// stdout: {"id":1,"ok":{...}} or {"id":1,"error":"..."}; and {"changed":true} whenever what a room shows may
+//         have changed, so that the driver looks again instead of sleeping.
+//
+// Packages come from the folder that GATEHOUSE_CLIENTS names, so the checkout holds no node_modules.
+import { createRequire } from "node:module";
+import path from "node:path";
+import readline from "node:readline";
+import { pathToFileURL } from "node:url";
+
+// The library asks for Node 22 but lacks only this on 20.
+Promise.withResolvers ??= function () {
+    let resolve, reject;
+    const promise = new this((yes, no) => ([resolve, reject] = [yes, no]));
+    return { promise, resolve, reject };
+};
+
+// Standard output carries the protocol alone.
+for (const level of ["log", "info", "debug", "trace", "warn", "error"]) {
+    console[level] = (...args) => process.stderr.write(`${level} ${args.map(String).join(" ")}\n`);
+}
+
+const packages = createRequire(path.join(process.env.GATEHOUSE_CLIENTS, "package.json"));
+const load = (name) => import(pathToFileURL(packages.resolve(name)));
+const sdk = await load("matrix-js-sdk");
+const { EventShieldColour, EventShieldReason, OnlySignedDevicesIsolationMode } = await load(
+    "matrix-js-sdk/lib/crypto-api/index.js",
+);
+const { logger } = await load("matrix-js-sdk/lib/logger.js");
+logger.setLevel?.(process.env.GATEHOUSE_CLIENT_LOG ?? "error");
+
+const nameOf = (table, value) =>
+    value === null || value === undefined ? null : Object.keys(table).find((key) => table[key] === value) ?? String(value);
+
+/** @type {sdk.MatrixClient} */
+let client;
+const sendQueues = new Map(); // room id -> promise of the last send, so that a room's order is the caller's
+const timelines = new Map(); // room id -> events in the server's order, each once
+const known = new Set(); // event ids in `timelines`
+
+let announced = false;
+function changed() {
+    if (announced) return;
+    announced = true;
+    setTimeout(() => {
+        announced = false;
+        reply({ changed: true });
+    }, 20);
+}
+
+const reply = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+function record(event, room, toStartOfTimeline) {
+    if (!room || event.status || known.has(event.getId())) return;
+    known.add(event.getId());
+    const list = timelines.get(room.roomId) ?? [];
+    if (toStartOfTimeline) list.unshift(event);
+    else list.push(event);
+    timelines.set(room.roomId, list);
+    changed();
+}
+
+async function describe(event) {
+    const encrypted = event.isEncrypted();
+    const info = encrypted ? await client.getCrypto().getEncryptionInfoForEvent(event) : null;
+    const clear = event.getContent();
+    return {
+        event_id: event.getId(),
+        sender: event.getSender(),
+        type: event.getType(),
+        state_key: event.getStateKey() ?? null,
+        ts: event.getTs(),
+        content: clear,
+        encrypted,
+        decrypted: encrypted && !event.isBeingDecrypted() && !event.isDecryptionFailure() && event.getClearContent() !== null,
+        pending: event.isBeingDecrypted(),
+        failure: event.decryptionFailureReason,
+        shield: info ? nameOf(EventShieldColour, info.shieldColour) : null,
+        shield_reason: info ? nameOf(EventShieldReason, info.shieldReason) : null,
+        redacted: event.isRedacted(),
+    };
+}
+
+function room(id) {
+    const found = client.getRoom(id);
+    if (!found) throw new Error(`this client knows no room ${id}`);
+    return found;
+}
+
+/** Sends one after another per room: the library alone would let two sends overtake each other. */
+function inOrder(roomId, work) {
+    const next = (sendQueues.get(roomId) ?? Promise.resolve()).catch(() => {}).then(work);
+    sendQueues.set(roomId, next);
+    return next;
+}
+
+const send = (roomId, type, content, txn) =>
+    inOrder(roomId, () => client.sendEvent(roomId, null, type, content, txn));
+
+const ops = {
+    async login({ homeserver, user, password, device_name, exclude_insecure }) {
+        const guest = sdk.createClient({ baseUrl: homeserver });
+        const session = await guest.loginRequest({
+            type: "m.login.password",
+            identifier: { type: "m.id.user", user },
+            password,
+            initial_device_display_name: device_name ?? "test client",
+        });
+        client = sdk.createClient({
+            baseUrl: homeserver,
+            userId: session.user_id,
+            deviceId: session.device_id,
+            accessToken: session.access_token,
+        });
+        await client.initRustCrypto({ useIndexedDB: false });
+        const crypto = client.getCrypto();
+        await crypto.bootstrapCrossSigning({
+            authUploadDeviceSigningKeys: (upload) =>
+                upload({ type: "m.login.password", identifier: { type: "m.id.user", user }, password }),
+        });
+        if (exclude_insecure) crypto.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
+
+        client.on(sdk.RoomEvent.Timeline, (event, where, toStart) => record(event, where, toStart));
+        client.on(sdk.RoomEvent.Receipt, changed);
+        client.on(sdk.RoomEvent.MyMembership, changed);
+        client.on(sdk.RoomMemberEvent.Membership, changed);
+        client.on(sdk.RoomMemberEvent.Typing, changed);
+        client.on(sdk.RoomStateEvent.Events, changed);
+        client.on(sdk.MatrixEventEvent.Decrypted, changed);
+        client.on(sdk.RoomEvent.Redaction, changed);
+
+        const filter = new sdk.Filter(session.user_id);
+        filter.setTimelineLimit(2000); // no gap in a test's timeline
+        const { promise, resolve, reject } = Promise.withResolvers();
+        client.on(sdk.ClientEvent.Sync, (state, _previous, data) => {
+            if (state === "PREPARED") resolve();
+            if (state === "ERROR" && !client.isInitialSyncComplete()) reject(data?.error ?? new Error("sync failed"));
+        });
+        await client.startClient({ filter, pendingEventOrdering: sdk.PendingEventOrdering.Detached });
+        await promise;
+        return { user_id: session.user_id, device_id: session.device_id };
+    },
+
+    async create_room({ invite, encrypted, is_direct, name, room_version, preset }) {
+        const state = encrypted
+            ? [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }]
+            : [];
+        return client.createRoom({
+            invite,
+            name,
+            is_direct: is_direct ?? false,
+            preset: preset ?? (is_direct ? "trusted_private_chat" : "private_chat"),
+            room_version,
+            initial_state: state,
+        });
+    },
+
+    async join({ room_id }) {
+        await client.joinRoom(room_id);
+        return {};
+    },
+
+    async leave({ room_id }) {
+        await client.leave(room_id);
+        return {};
+    },
+
+    async invite({ room_id, user_id }) {
+        await client.invite(room_id, user_id);
+        return {};
+    },
+
+    async rooms() {
+        return Promise.all(
+            client.getRooms().map(async (each) => ({
+                room_id: each.roomId,
+                name: each.name,
+                membership: each.getMyMembership(),
+                encrypted: each.hasEncryptionStateEvent(),
+                inviter: each.getMember(client.getUserId())?.events.member?.getSender() ?? null,
+                is_direct: each.getMember(client.getUserId())?.events.member?.getContent().is_direct ?? false,
+                members: Object.fromEntries(each.getMembers().map((member) => [member.userId, member.membership])),
+            })),
+        );
+    },
+
+    async send({ room_id, body, formatted_body, msgtype, reply_to, txn_id }) {
+        const content = { msgtype: msgtype ?? "m.text", body };
+        if (formatted_body) Object.assign(content, { format: "org.matrix.custom.html", formatted_body });
+        if (reply_to) content["m.relates_to"] = { "m.in_reply_to": { event_id: reply_to } };
+        return send(room_id, "m.room.message", content, txn_id);
+    },
+
+    send_event: ({ room_id, type, content, txn_id }) => send(room_id, type, content, txn_id),
+
+    redact: ({ room_id, event_id }) => inOrder(room_id, () => client.redactEvent(room_id, event_id)),
+
+    async timeline({ room_id, from }) {
+        const events = (timelines.get(room_id) ?? []).slice(from ?? 0);
+        return { events: await Promise.all(events.map(describe)) };
+    },
+
+    async receipts({ room_id }) {
+        const where = room(room_id);
+        const read = {};
+        for (const member of where.getMembers()) {
+            const id = where.getEventReadUpTo(member.userId, true);
+            if (id) read[member.userId] = id;
+        }
+        return { read };
+    },
+
+    async read({ room_id, event_id }) {
+        const event = (timelines.get(room_id) ?? []).find((each) => each.getId() === event_id);
+        if (!event) throw new Error(`no event ${event_id} in ${room_id}`);
+        await client.sendReadReceipt(event);
+        return {};
+    },
+
+    async typing({ room_id, typing }) {
+        await client.sendTyping(room_id, typing, 20_000);
+        return {};
+    },
+
+    async who_types({ room_id }) {
+        return { user_ids: room(room_id).getMembers().filter((member) => member.typing).map((member) => member.userId) };
+    },
+
+    /** A raw client-server request, for what has no call of its own (third-party look-ups, state). */
+    async request({ method, path: where, query, body }) {
+        return client.http.authedRequest(method, where, query, body, { prefix: "" });
+    },
+
+    async stop() {
+        client?.stopClient();
+        setTimeout(() => process.exit(0), 50);
+        return {};
+    },
+};
+
+const lines = readline.createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+    const { id, op, ...args } = JSON.parse(line);
+    try {
+        if (!ops[op]) throw new Error(`unknown op ${op}`);
+        reply({ id, ok: await ops[op](args) });
+    } catch (error) {
+        reply({ id, error: error?.stack ?? String(error) });
+    }
+});
+// The harness is gone: nothing is left to serve.
+lines.on("close", () => process.exit(0));
+process.on("unhandledRejection", (error) => process.stderr.write(`unhandled: ${error?.stack ?? error}\n`));
+reply({ ready: true });

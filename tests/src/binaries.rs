@@ -1,0 +1,83 @@
+//! The programs under test, as they are built for use.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::error::Context as _;
+use crate::{Error, Result, cache};
+
+/// The programs of this workspace that the harness starts.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The bridge.
+    pub gatehouse: PathBuf,
+    /// The gatekeeper to test against.
+    pub sandbox: PathBuf,
+}
+
+/// Builds both programs once per process, or takes those that `GATEHOUSE_BIN` and `SANDBOX_BIN` name
+/// (`cargo xtask test` builds them beforehand, so that tests do not wait for one another).
+///
+/// # Errors
+///
+/// When they do not build; the compiler's messages went to standard error.
+pub fn binaries() -> Result<&'static Binaries> {
+    static BUILT: OnceLock<Result<Binaries>> = OnceLock::new();
+    match BUILT.get_or_init(from_environment_or_build) {
+        Ok(binaries) => Ok(binaries),
+        Err(error) => Err(Error::new(error.to_string())),
+    }
+}
+
+fn from_environment_or_build() -> Result<Binaries> {
+    let given = |name| std::env::var_os(name).map(PathBuf::from);
+    match (given("GATEHOUSE_BIN"), given("SANDBOX_BIN")) {
+        (Some(gatehouse), Some(sandbox)) => Ok(Binaries { gatehouse, sandbox }),
+        _ => build(),
+    }
+}
+
+/// Builds both programs with cargo.
+///
+/// # Errors
+///
+/// When they do not build.
+pub fn build() -> Result<Binaries> {
+    cache::progress("building gatehouse and the sandbox");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--package",
+            "gatehouse",
+            "--package",
+            "sandbox",
+            "--bins",
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        return Err(Error::new(
+            "gatehouse and the sandbox do not build; see the compiler's messages above",
+        ));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = |name: &str| {
+        messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|message| message["target"]["name"] == name && message["executable"].is_string())
+            .and_then(|message| message["executable"].as_str().map(PathBuf::from))
+            .context(format!("cargo built no program {name}"))
+    };
+    Ok(Binaries {
+        gatehouse: executable("gatehouse")?,
+        sandbox: executable("sandbox")?,
+    })
+}

@@ -1,0 +1,24 @@
+//! One HTTP client for the harness.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::Result;
+
+/// A client that keeps no connection between requests: tests share servers across runtimes, and a pooled
+/// connection dies with the runtime that opened it.
+///
+/// # Errors
+///
+/// When the TLS provider cannot be set up.
+pub fn client() -> Result<reqwest::Client> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that another part of this process has installed one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+    Ok(reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(60))
+        .build()?)
+}
