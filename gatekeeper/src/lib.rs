@@ -5,6 +5,8 @@
 //! that gives both ends their transport keys and proves the server's identity by a certificate
 //! chain. The content: [`message`] says what a message means, [`padding`] and [`signal`] encrypt it
 //! for one peer. Who the user is: [`token`] signs it, [`enlist`] makes it known to the gatekeeper.
+//! The conversation with the server: [`stanzas`] types what is said, [`profile`] holds every choice
+//! that is not public, [`assumed`] the stanzas that we invented.
 //! But for the one request of `enlist`, these modules do no I/O and read no clock; random numbers
 //! are passed in, except for the RSA keys of tokens, which their library draws itself.
 //!
@@ -19,11 +21,14 @@
     clippy::string_slice
 )]
 
+pub mod assumed;
 pub mod enlist;
 pub mod frame;
 pub mod message;
 pub mod noise;
 pub mod padding;
+pub mod profile;
 pub mod signal;
 pub mod stanza;
+pub mod stanzas;
 pub mod token;
