@@ -108,11 +108,7 @@ impl<'a> Decoder<'a> {
             if attrs.get(&name).is_some() {
                 return Err(DecodeError::DuplicateAttribute);
             }
-            let tag = self.u8()?;
-            let value = match self.jid(tag)? {
-                Some(jid) => Value::Jid(jid),
-                None => Value::Text(self.text_after(tag)?.unwrap_or_default().into_owned()),
-            };
+            let value = self.value()?;
             attrs.push(name.into_owned(), value);
         }
         Ok(attrs)
@@ -134,10 +130,8 @@ impl<'a> Decoder<'a> {
         if let Some(bytes) = self.binary(tag)? {
             return Ok(Content::Bytes(bytes.to_owned()));
         }
-        Ok(match self.jid(tag)? {
-            Some(jid) => Content::Text(jid.to_string()),
-            None => Content::Text(self.text_after(tag)?.unwrap_or_default().into_owned()),
-        })
+        let value = self.value_after(tag)?;
+        Ok(Content::Text(value.as_str().into_owned()))
     }
 
     /// The size of a list, if the tag starts one.
@@ -164,6 +158,23 @@ impl<'a> Decoder<'a> {
         };
         let length = usize::try_from(length).map_err(|_| DecodeError::TooLarge)?;
         self.take(length).map(Some)
+    }
+
+    /// Text or an address.
+    fn value(&mut self) -> Result<Value, DecodeError> {
+        let tag = self.u8()?;
+        self.value_after(tag)
+    }
+
+    fn value_after(&mut self, tag: u8) -> Result<Value, DecodeError> {
+        match tag {
+            JID_PAIR => self.pair(),
+            AD_JID | FB_JID | INTEROP_JID => self.jid(tag).map(Value::Jid),
+            _ => {
+                let text = self.text_after(tag)?.unwrap_or_default();
+                Ok(Value::Text(text.into_owned()))
+            }
+        }
     }
 
     /// Text, or nothing where the wire has nothing.
@@ -200,14 +211,20 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// An address, if the tag starts one. Its parts are text: addresses do not nest.
-    fn jid(&mut self, tag: u8) -> Result<Option<Jid>, DecodeError> {
+    /// User and server. Some clients write all text with an `@` in it so, such as a name: what is no
+    /// address is text.
+    fn pair(&mut self) -> Result<Value, DecodeError> {
+        let user = self.text()?.unwrap_or_default();
+        let server = self.text()?.ok_or(JidError::NoServer)?;
+        Ok(match Jid::from_parts(&user, server.as_ref().into()) {
+            Ok(jid) => Value::Jid(jid),
+            Err(_) => Value::Text(format!("{user}@{server}")),
+        })
+    }
+
+    /// An address of the other tags. Its parts are text: addresses do not nest.
+    fn jid(&mut self, tag: u8) -> Result<Jid, DecodeError> {
         let jid = match tag {
-            JID_PAIR => {
-                let user = self.text()?.unwrap_or_default();
-                let server = self.text()?.ok_or(JidError::NoServer)?;
-                Jid::from_parts(&user, server.as_ref().into())?
-            }
             AD_JID => {
                 let [domain, device] = self.array()?;
                 let server = Server::from_domain(domain).ok_or(JidError::Domain(domain))?;
@@ -228,10 +245,10 @@ impl<'a> Decoder<'a> {
                 self.skip_interop();
                 Jid::interop(integrator, user).with_device(device)
             }
-            _ => return Ok(None),
+            _ => return Err(DecodeError::Tag(tag)),
         };
         jid.check()?;
-        Ok(Some(jid))
+        Ok(jid)
     }
 
     fn user(&mut self) -> Result<Cow<'a, str>, DecodeError> {

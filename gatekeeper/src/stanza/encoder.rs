@@ -21,7 +21,8 @@ pub struct EncodeOptions {
     pub interop: InteropJidStyle,
     /// Whether the body is zlib data.
     pub compress: bool,
-    /// Whether digits are packed two to a byte; peers must read both.
+    /// Whether text of digits is packed two to a byte, as it always is in addresses. Peers must read
+    /// both; the published sample (G 3.4) has it unpacked.
     pub pack: bool,
 }
 
@@ -132,13 +133,17 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Text in its shortest form: a word of the dictionary, packed digits, bytes.
     fn text(&mut self, text: &str) -> Result<(), EncodeError> {
+        self.text_packed(text, self.options.pack)
+    }
+
+    /// Text in its shortest form: a word of the dictionary, packed digits, bytes.
+    fn text_packed(&mut self, text: &str, pack: bool) -> Result<(), EncodeError> {
         match dictionary::code(text) {
             Some(Code::Single(byte)) => self.out.push(byte),
             Some(Code::Double(tag, index)) => self.out.extend([tag, index]),
             None => match packed::alphabet_of(text) {
-                Some(alphabet) if self.options.pack => {
+                Some(alphabet) if pack => {
                     self.out.push(alphabet);
                     packed::pack(alphabet, text, &mut self.out);
                 }
@@ -174,14 +179,14 @@ impl Encoder<'_> {
             (Server::Interop, _) => self.interop_jid(jid),
             (Server::Msgr, _) => {
                 self.out.push(FB_JID);
-                self.text(&jid.user)?;
+                self.text_packed(&jid.user, true)?;
                 self.u16(jid.device);
                 self.text(jid.server.as_str())
             }
             (_, Some(domain)) if jid.device != 0 => {
                 let device = u8::try_from(jid.device).map_err(|_| JidError::Device)?;
                 self.out.extend([AD_JID, domain, device]);
-                self.text(&jid.user)
+                self.text_packed(&jid.user, true)
             }
             (server, _) if jid.device == 0 => self.pair(&jid.user, server),
             _ => Err(JidError::Device.into()),
@@ -193,7 +198,7 @@ impl Encoder<'_> {
             return self.pair(&jid.user_part(), &jid.server);
         }
         self.out.push(INTEROP_JID);
-        self.text(&jid.user)?;
+        self.text_packed(&jid.user, true)?;
         self.u16(jid.device);
         self.u16(jid.integrator);
         match self.options.interop {
@@ -207,7 +212,7 @@ impl Encoder<'_> {
         if user.is_empty() {
             self.out.push(EMPTY);
         } else {
-            self.text(user)?;
+            self.text_packed(user, true)?;
         }
         self.text(server.as_str())
     }

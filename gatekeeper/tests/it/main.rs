@@ -1,0 +1,12 @@
+//! Checks of the protocol modules against published bytes and against implementations that we did
+//! not write.
+
+mod codec_baileys;
+mod codec_wacore;
+mod fixtures;
+mod nodes;
+mod noise_baileys;
+mod noise_wacore;
+mod peer;
+mod stanza_hostile;
+mod stanza_properties;
