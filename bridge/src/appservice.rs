@@ -14,8 +14,8 @@ use ruma::{OwnedUserId, RoomAliasId, UserId};
 pub use self::{
     http::{Appservice, router},
     transaction::{
-        CryptoChanges, DeviceLists, KeyCounts, MalformedTransaction, RawEphemeral, RawEvent,
-        RawToDevice, RawTransaction, UnusedFallbackKeys,
+        CryptoChanges, DeviceKeys, DeviceLists, KeyCounts, MalformedTransaction, RawEphemeral,
+        RawEvent, RawToDevice, RawTransaction, UnusedFallbackKeys,
     },
 };
 use crate::phone::PhoneNumber;

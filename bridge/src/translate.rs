@@ -5,9 +5,11 @@ mod marks;
 mod matrix_to_whatsapp;
 mod whatsapp_to_matrix;
 
+use serde_json::Value;
+
 pub use self::{
     matrix_to_whatsapp::{Options, to_whatsapp},
-    whatsapp_to_matrix::{MatrixText, to_matrix},
+    whatsapp_to_matrix::to_matrix,
 };
 
 /// Why a message cannot go to WhatsApp. The text is for the person who wrote it.
@@ -34,15 +36,28 @@ pub enum Refusal {
     /// An edit of an earlier message.
     #[error("an edit cannot be sent to WhatsApp yet: the other side keeps the first version")]
     Edit,
-    /// A notice, as bots write them; they stay in Matrix unless the operator has them bridged.
-    #[error("notices are not sent to WhatsApp")]
-    Notice,
+    /// A deletion of an earlier message.
+    #[error("a deletion cannot be sent to WhatsApp yet: the other side still has the message")]
+    Deletion,
 }
 
-impl Refusal {
-    /// Whether nobody needs to be told: what was refused was not meant for the other side.
-    #[must_use]
-    pub fn is_silent(&self) -> bool {
-        matches!(self, Self::Notice)
-    }
+/// What to tell the sender of an event that is no message; nothing for events that are not meant for the other side.
+#[must_use]
+pub fn refusal_for(event_type: &str) -> Option<Refusal> {
+    let what = match event_type {
+        "m.room.redaction" => return Some(Refusal::Deletion),
+        "m.reaction" => "a reaction",
+        "m.sticker" => "a sticker",
+        "m.call.invite" | "m.call.notify" | "org.matrix.msc4075.rtc.notification" => "a call",
+        "m.poll.start" | "org.matrix.msc3381.poll.start" => "a poll",
+        "m.poll.response" | "org.matrix.msc3381.poll.response" => "a vote",
+        "m.location" | "m.beacon_info" | "org.matrix.msc3672.beacon_info" => "a location",
+        _ => return None,
+    };
+    Some(Refusal::Kind { what })
+}
+
+/// The content of an `m.notice`, for what can only be told about.
+fn notice(text: &str) -> Value {
+    serde_json::json!({ "msgtype": "m.notice", "body": text })
 }

@@ -9,7 +9,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -60,9 +60,9 @@ pub struct RawToDevice {
     /// `type`.
     pub kind: String,
     /// `to_user_id`.
-    pub to_user: OwnedUserId,
+    pub to_user_id: OwnedUserId,
     /// `to_device_id`.
-    pub to_device: OwnedDeviceId,
+    pub to_device_id: OwnedDeviceId,
     /// The whole message as it came.
     pub json: Box<RawValue>,
 }
@@ -97,6 +97,80 @@ impl CryptoChanges {
             && self.one_time_key_counts.is_empty()
             && self.unused_fallback_keys.is_empty()
     }
+}
+
+/// What is left of one device's keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceKeys<'a> {
+    /// One-time keys by algorithm, if the homeserver counted them.
+    pub one_time: Option<&'a BTreeMap<String, u64>>,
+    /// Algorithms whose fallback key is unused, if the homeserver listed them.
+    pub unused_fallback: Option<&'a [String]>,
+}
+
+/// The one algorithm of one-time and fallback keys that is in use.
+const KEY_ALGORITHM: &str = "signed_curve25519";
+
+impl CryptoChanges {
+    /// What is known of each device's keys. Cross-signing keys, which Synapse lists among the devices, are left out.
+    pub fn of_devices(&self) -> impl Iterator<Item = (&UserId, &DeviceId, DeviceKeys<'_>)> {
+        let mut devices: BTreeMap<(&UserId, &DeviceId), DeviceKeys<'_>> = BTreeMap::new();
+        for (user, counts) in &self.one_time_key_counts {
+            for (device, counts) in counts {
+                devices.entry((user, device)).or_default().one_time = Some(counts);
+            }
+        }
+        for (user, unused) in &self.unused_fallback_keys {
+            for (device, unused) in unused {
+                devices.entry((user, device)).or_default().unused_fallback = Some(unused);
+            }
+        }
+        devices
+            .into_iter()
+            .filter(|((_, device), _)| !is_cross_signing_key(device))
+            .map(|((user, device), keys)| (user, device, keys))
+    }
+
+    /// The part that asks for work, as JSON: changed device lists, and devices with fewer than `few` one-time keys or
+    /// without an unused fallback key. Counts come with most transactions, and most say that all is well.
+    #[must_use]
+    pub fn worth_keeping(&self, few: u64) -> Option<Vec<u8>> {
+        let mut kept = Self {
+            device_lists: self.device_lists.clone(),
+            ..Self::default()
+        };
+        for (user, device, keys) in self.of_devices() {
+            if let Some(counts) = keys.one_time
+                && counts.get(KEY_ALGORITHM).is_none_or(|count| *count < few)
+            {
+                let user = kept.one_time_key_counts.entry(user.to_owned()).or_default();
+                user.insert(device.to_owned(), counts.clone());
+            }
+            if let Some(unused) = keys.unused_fallback
+                && !unused.iter().any(|algorithm| algorithm == KEY_ALGORITHM)
+            {
+                let user = kept
+                    .unused_fallback_keys
+                    .entry(user.to_owned())
+                    .or_default();
+                user.insert(device.to_owned(), unused.to_vec());
+            }
+        }
+        if kept.is_empty() {
+            None
+        } else {
+            serde_json::to_vec(&kept).ok()
+        }
+    }
+}
+
+/// Whether a "device" is a cross-signing key: their ids are the 43 characters of 32 bytes in base64.
+fn is_cross_signing_key(device: &DeviceId) -> bool {
+    let id = device.as_str();
+    id.len() == 43
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 /// Users whose device lists changed.
@@ -275,8 +349,8 @@ impl RawToDevice {
         Some(Self {
             sender,
             kind,
-            to_user: to_user_id,
-            to_device: to_device_id,
+            to_user_id,
+            to_device_id,
             json,
         })
     }
@@ -324,3 +398,6 @@ impl fmt::Debug for RawEphemeral {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

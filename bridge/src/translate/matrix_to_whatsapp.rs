@@ -1,5 +1,6 @@
 //! A Matrix message as WhatsApp text.
 
+use gatekeeper::message::Body;
 use ruma::events::room::message::{
     FormattedBody, MessageFormat, MessageType, Relation, RoomMessageEventContent,
     sanitize::remove_plain_reply_fallback,
@@ -7,22 +8,19 @@ use ruma::events::room::message::{
 
 use super::{Refusal, html};
 
-/// What a translation depends on besides the message.
-#[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// Display name of the sender, which an emote begins with.
-    pub sender_name: &'a str,
+/// What a translation depends on besides the message and its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
     /// Whether notices (`m.notice`, what bots write) cross.
     pub notices: bool,
     /// Longest text, in characters.
     pub max_chars: usize,
 }
 
-impl Default for Options<'_> {
-    /// A nameless sender, no notices, and as many characters as WhatsApp's own clients take.
+impl Default for Options {
+    /// No notices, and as many characters as WhatsApp's own clients take.
     fn default() -> Self {
         Self {
-            sender_name: "",
             notices: false,
             max_chars: 65_536,
         }
@@ -30,15 +28,18 @@ impl Default for Options<'_> {
 }
 
 /// Translates a message: formatting becomes marks, and what marks cannot say becomes text. The text is whole or
-/// it is refused, never cut.
+/// it is refused, never cut. Nothing comes out for what is not meant for the other side: notices, as bots write them.
+///
+/// `sender_name` is what an emote begins with.
 ///
 /// # Errors
 ///
 /// A [`Refusal`] that says to the sender why the message does not cross.
 pub fn to_whatsapp(
     content: &RoomMessageEventContent,
-    options: &Options<'_>,
-) -> Result<String, Refusal> {
+    sender_name: &str,
+    options: &Options,
+) -> Result<Option<Body>, Refusal> {
     let is_reply = match &content.relates_to {
         Some(Relation::Replacement(_)) => return Err(Refusal::Edit),
         Some(Relation::Reply { .. } | Relation::Thread(_)) => true,
@@ -51,12 +52,12 @@ pub fn to_whatsapp(
             if action.trim().is_empty() {
                 return Err(Refusal::Empty);
             }
-            format!("* {} {action}", options.sender_name)
+            format!("* {sender_name} {action}")
         }
         MessageType::Notice(notice) if options.notices => {
             plain(&notice.body, notice.formatted.as_ref(), is_reply)
         }
-        MessageType::Notice(_) | MessageType::ServerNotice(_) => return Err(Refusal::Notice),
+        MessageType::Notice(_) | MessageType::ServerNotice(_) => return Ok(None),
         other => return Err(Refusal::Kind { what: kind(other) }),
     };
     if text.trim().is_empty() {
@@ -69,7 +70,7 @@ pub fn to_whatsapp(
             limit: options.max_chars,
         });
     }
-    Ok(text)
+    Ok(Some(Body::text(text)))
 }
 
 fn plain(body: &str, formatted: Option<&FormattedBody>, is_reply: bool) -> String {

@@ -5,52 +5,81 @@
 
 mod inline;
 
+use gatekeeper::message::{Body, Quote};
 use ruma::events::room::message::RoomMessageEventContent;
+use serde_json::Value;
 
-/// A text in both forms of Matrix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatrixText {
-    /// The text as it came, marks included.
-    pub body: String,
-    /// HTML, when there is anything to format.
-    pub formatted_body: Option<String>,
-}
+use super::notice;
 
-impl MatrixText {
-    /// As the content of an `m.room.message` of type `m.text`.
-    #[must_use]
-    pub fn into_content(self) -> RoomMessageEventContent {
-        match self.formatted_body {
-            Some(html) => RoomMessageEventContent::text_html(self.body, html),
-            None => RoomMessageEventContent::text_plain(self.body),
+/// Translates a message into the content of an `m.room.message`. What Matrix could show better than the bridge does yet
+/// becomes a text that says what came: nothing is dropped.
+#[must_use]
+pub fn to_matrix(body: &Body) -> Value {
+    match body {
+        Body::Text { text, reply_to } => {
+            let quoted = reply_to.as_ref().and_then(quote).unwrap_or_default();
+            content(&format!("{quoted}{text}"))
         }
+        Body::Edit { body, .. } => match &**body {
+            Body::Text { text, .. } => content(&format!("(edited) {text}")),
+            other => notice(&format!(
+                "A message was edited on WhatsApp; it is now: {}.",
+                other.kind()
+            )),
+        },
+        Body::Reaction { emoji, .. } if emoji.is_empty() => {
+            notice("A reaction was taken back on WhatsApp.")
+        }
+        Body::Reaction { emoji, .. } => notice(&format!("{emoji} (reaction to a message)")),
+        Body::Revoke { .. } => {
+            notice("A message was deleted on WhatsApp. This bridge cannot delete it here yet.")
+        }
+        other => notice(&format!(
+            "A message came that this bridge cannot show yet: {}. Ask the sender to write it as text.",
+            other.kind()
+        )),
     }
 }
 
-/// Translates a text.
-#[must_use]
-pub fn to_matrix(text: &str) -> MatrixText {
+/// The answered message as WhatsApp writes a quotation.
+fn quote(quote: &Quote) -> Option<String> {
+    match quote.body.as_deref()? {
+        Body::Text { text, .. } => Some(text.lines().map(|line| format!("> {line}\n")).collect()),
+        other => Some(format!("> ({})\n", other.kind())),
+    }
+}
+
+/// A text as event content.
+fn content(text: &str) -> Value {
+    let content = match formatted(text) {
+        Some(html) => RoomMessageEventContent::text_html(text, html),
+        None => RoomMessageEventContent::text_plain(text),
+    };
+    // A struct of strings cannot fail to serialize; the plain text is what would be left of it.
+    serde_json::to_value(content)
+        .unwrap_or_else(|_| serde_json::json!({ "msgtype": "m.text", "body": text }))
+}
+
+/// A text as HTML; nothing if there is nothing in it to format.
+fn formatted(text: &str) -> Option<String> {
     let mut page = Page::default();
-    let (mut rest, mut from) = (text, 0);
-    while let Some(code) = next_code_block(rest, from) {
+    let mut rest = text;
+    while let Some(code) = next_code_block(rest) {
         page.lines(rest.get(..code.start).unwrap_or_default());
         page.code(rest.get(code.start + 3..code.end - 3).unwrap_or_default());
         rest = rest.get(code.end..).unwrap_or_default();
         rest = rest.strip_prefix('\n').unwrap_or(rest);
-        from = 0;
     }
     if !rest.is_empty() {
         page.lines(rest);
     }
-    MatrixText {
-        body: text.to_owned(),
-        formatted_body: page.marked.then_some(page.html),
-    }
+    page.marked.then_some(page.html)
 }
 
 /// Finds text between fences of three back-ticks that stands on lines of its own or spans lines. Shorter ones inside a line are
 /// left to that line.
-fn next_code_block(text: &str, mut from: usize) -> Option<std::ops::Range<usize>> {
+fn next_code_block(text: &str) -> Option<std::ops::Range<usize>> {
+    let mut from = 0;
     loop {
         let start = from + text.get(from..)?.find("```")?;
         let inner = start + 3;

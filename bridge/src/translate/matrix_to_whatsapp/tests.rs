@@ -2,20 +2,32 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::translate::to_matrix;
+use crate::translate::{refusal_for, to_matrix};
+
+/// Body and formatted body of a text from WhatsApp.
+fn receive(text: &str) -> (String, Option<String>) {
+    let content = to_matrix(&Body::text(text));
+    let field = |name: &str| content[name].as_str().map(str::to_owned);
+    (field("body").expect("a body"), field("formatted_body"))
+}
 
 fn message(json: serde_json::Value) -> RoomMessageEventContent {
     serde_json::from_value(json).expect("a message")
 }
 
 fn translate(json: serde_json::Value) -> Result<String, Refusal> {
-    to_whatsapp(
-        &message(json),
-        &Options {
-            sender_name: "Alice",
-            ..Options::default()
-        },
-    )
+    send(&message(json), &Options::default())
+}
+
+/// The text that WhatsApp gets; a message that stays in Matrix fails the test.
+fn send(content: &RoomMessageEventContent, options: &Options) -> Result<String, Refusal> {
+    match to_whatsapp(content, "Alice", options)? {
+        Some(Body::Text {
+            text,
+            reply_to: None,
+        }) => Ok(text),
+        other => panic!("not a text: {other:?}"),
+    }
 }
 
 fn html(html: &str) -> RoomMessageEventContent {
@@ -44,7 +56,7 @@ fn html_is_preferred_and_unknown_formats_are_not() {
 fn html_beyond_the_bounds_falls_back_to_the_body() {
     let bomb = html(&"<div>".repeat(10_000));
     assert_eq!(
-        to_whatsapp(&bomb, &Options::default()),
+        send(&bomb, &Options::default()),
         Ok("the plain body".into())
     );
 }
@@ -56,13 +68,12 @@ fn emotes_and_notices() {
         Ok("* Alice waves".into())
     );
     let notice = message(json!({"msgtype": "m.notice", "body": "beep"}));
-    let refusal = to_whatsapp(&notice, &Options::default()).expect_err("stays in Matrix");
-    assert!(refusal.is_silent());
+    assert_eq!(to_whatsapp(&notice, "Alice", &Options::default()), Ok(None));
     let options = Options {
         notices: true,
         ..Options::default()
     };
-    assert_eq!(to_whatsapp(&notice, &options), Ok("beep".into()));
+    assert_eq!(send(&notice, &options), Ok("beep".into()));
 }
 
 #[test]
@@ -110,6 +121,12 @@ fn refusals_say_what_cannot_cross() {
         "m.relates_to": {"rel_type": "m.replace", "event_id": "$a"}
     });
     assert_eq!(translate(edit), Err(Refusal::Edit));
+    assert_eq!(refusal_for("m.room.redaction"), Some(Refusal::Deletion));
+    assert_eq!(
+        refusal_for("m.reaction"),
+        Some(Refusal::Kind { what: "a reaction" })
+    );
+    assert_eq!(refusal_for("m.room.topic"), None);
 }
 
 #[test]
@@ -118,7 +135,7 @@ fn too_long_is_refused_whole() {
         max_chars: 5,
         ..Options::default()
     };
-    let text = |body: &str| to_whatsapp(&RoomMessageEventContent::text_plain(body), &options);
+    let text = |body: &str| send(&RoomMessageEventContent::text_plain(body), &options);
     assert_eq!(text("äöüß😀"), Ok("äöüß😀".into()));
     assert_eq!(
         text("123456"),
@@ -129,7 +146,7 @@ fn too_long_is_refused_whole() {
     );
     // The marks count too: what is measured is what is sent.
     assert!(matches!(
-        to_whatsapp(&html("<b>1234</b>"), &options),
+        send(&html("<b>1234</b>"), &options),
         Err(Refusal::TooLong { length: 6, .. })
     ));
 }
@@ -164,19 +181,19 @@ proptest! {
     #[test]
     fn plain_text_comes_back_as_it_was(text in "\\PC*(\n\\PC*){0,3}") {
         prop_assume!(!text.trim().is_empty());
-        let sent = to_whatsapp(&RoomMessageEventContent::text_plain(&text), &Options::default()).expect("text");
+        let sent = send(&RoomMessageEventContent::text_plain(&text), &Options::default()).expect("text");
         prop_assert_eq!(&sent, &text);
-        prop_assert_eq!(to_matrix(&sent).body, text);
+        prop_assert_eq!(receive(&sent).0, text);
     }
 
     /// Formatting that WhatsApp can show comes back as the same formatting: one more round changes nothing,
     /// and every word keeps its marks.
     #[test]
     fn formatting_comes_back(words in marked_words()) {
-        let sent = to_whatsapp(&html(&as_html(&words)), &Options::default()).expect("text");
-        let back = to_matrix(&sent);
-        let formatted = back.formatted_body.clone().unwrap_or_else(|| back.body.clone());
-        let again = to_whatsapp(&html(&formatted), &Options::default()).expect("text");
+        let sent = send(&html(&as_html(&words)), &Options::default()).expect("text");
+        let (body, formatted) = receive(&sent);
+        let formatted = formatted.unwrap_or(body);
+        let again = send(&html(&formatted), &Options::default()).expect("text");
         prop_assert_eq!(&again, &sent);
         let visible = |text: &str| text.chars().filter(|c| !"*_~`".contains(*c)).collect::<String>();
         let words: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
@@ -185,17 +202,17 @@ proptest! {
 
     #[test]
     fn one_marked_word_keeps_exactly_its_marks(word in "[a-zäé0-9א😀]{1,6}", marks in any::<[bool; 4]>()) {
-        let sent = to_whatsapp(&html(&as_html(&[(word.clone(), marks)])), &Options::default()).expect("text");
+        let sent = send(&html(&as_html(&[(word.clone(), marks)])), &Options::default()).expect("text");
         let signs = ['*', '_', '~', '`'];
         let signs: String = signs.into_iter().zip(marks).filter(|(_, marked)| *marked).map(|(sign, _)| sign).collect();
         let closing: String = signs.chars().rev().collect();
         prop_assert_eq!(&sent, &format!("{signs}{word}{closing}"));
-        let back = to_matrix(&sent).formatted_body;
+        let back = receive(&sent).1;
         prop_assert_eq!(back, signs.chars().next().map(|_| as_html(&[(word, marks)])));
     }
 
     #[test]
     fn any_html_is_taken_without_panic(text in "(<[/a-z]{1,4}( [a-z]=\"?)?>?|[^<]{0,4}){0,40}") {
-        let _ = to_whatsapp(&html(&text), &Options::default());
+        let _ = to_whatsapp(&html(&text), "Alice", &Options::default());
     }
 }

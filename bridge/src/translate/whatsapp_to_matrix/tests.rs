@@ -2,23 +2,26 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[track_caller]
-fn check(text: &str, expected: &str) {
-    let got = to_matrix(text);
-    assert_eq!(got.body, text);
-    assert_eq!(got.formatted_body.as_deref(), Some(expected), "{text}");
+/// Body and formatted body of a text.
+fn text(text: &str) -> (String, Option<String>) {
+    let content = to_matrix(&Body::text(text));
+    assert_eq!(content["msgtype"], "m.text");
+    let field = |name: &str| content[name].as_str().map(str::to_owned);
+    (field("body").expect("a body"), field("formatted_body"))
 }
 
 #[track_caller]
-fn plain(text: &str) {
+fn check(from: &str, expected: &str) {
     assert_eq!(
-        to_matrix(text),
-        MatrixText {
-            body: text.to_owned(),
-            formatted_body: None
-        },
-        "{text}"
+        text(from),
+        (from.to_owned(), Some(expected.to_owned())),
+        "{from}"
     );
+}
+
+#[track_caller]
+fn plain(from: &str) {
+    assert_eq!(text(from), (from.to_owned(), None), "{from}");
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn what_is_no_mark() {
     for text in [
         "2*3*4",
         "snake_case_name",
-        "* a *",
+        "x * a *",
         "*a",
         "a*",
         "**",
@@ -106,19 +109,85 @@ fn links_keep_their_signs() {
 
 #[test]
 fn as_event_content() {
-    let content = serde_json::to_value(to_matrix("*a*").into_content()).expect("JSON");
     assert_eq!(
-        content,
+        to_matrix(&Body::text("*a*")),
         serde_json::json!({
             "msgtype": "m.text", "body": "*a*",
             "format": "org.matrix.custom.html", "formatted_body": "<strong>a</strong>"
         })
     );
-    let content = serde_json::to_value(to_matrix("a").into_content()).expect("JSON");
     assert_eq!(
-        content,
+        to_matrix(&Body::text("a")),
         serde_json::json!({"msgtype": "m.text", "body": "a"})
     );
+}
+
+#[test]
+fn an_answer_quotes_what_it_answers() {
+    let body = Some(Box::new(Body::text("one\ntwo")));
+    let quote = Quote {
+        stanza_id: "3EB0".to_owned(),
+        participant: None,
+        body,
+    };
+    let content = to_matrix(&Body::Text {
+        text: "three".to_owned(),
+        reply_to: Some(quote),
+    });
+    assert_eq!(content["body"], "> one\n> two\nthree");
+    assert_eq!(
+        content["formatted_body"],
+        "<blockquote>one<br>two</blockquote>three"
+    );
+}
+
+#[test]
+fn what_cannot_be_shown_is_told() {
+    let target = gatekeeper::message::MessageKey::default();
+    for (body, told) in [
+        (
+            Body::Unknown {
+                kind: "poll".to_owned(),
+            },
+            "poll",
+        ),
+        (
+            Body::Revoke {
+                target: target.clone(),
+            },
+            "deleted",
+        ),
+        (
+            Body::Reaction {
+                target: target.clone(),
+                emoji: "👍".to_owned(),
+                timestamp_ms: 0,
+            },
+            "👍",
+        ),
+        (
+            Body::Reaction {
+                target: target.clone(),
+                emoji: String::new(),
+                timestamp_ms: 0,
+            },
+            "taken back",
+        ),
+        (
+            Body::Edit {
+                target,
+                body: Box::new(Body::text("new")),
+                timestamp_ms: 0,
+            },
+            "(edited) new",
+        ),
+    ] {
+        let content = to_matrix(&body);
+        assert!(
+            content["body"].as_str().expect("a body").contains(told),
+            "{content}"
+        );
+    }
 }
 
 /// Long lines of nothing but openers: done in a moment, or this test would run for hours.
@@ -127,21 +196,21 @@ fn hostile_lines_take_linear_time() {
     for unit in [
         "*a ", "_", "`", "```", "*_~", "http://", "> ", "1. a\n", "```a\n", "`a ",
     ] {
-        let text = unit.repeat(60_000 / unit.len());
-        assert_eq!(to_matrix(&text).body, text);
+        let line = unit.repeat(60_000 / unit.len());
+        assert_eq!(text(&line).0, line);
     }
 }
 
 proptest! {
     #[test]
-    fn the_body_is_the_text(text in "[*_~`>\\-\\. 1a\n<&😀א]{0,60}") {
-        prop_assert_eq!(to_matrix(&text).body, text);
+    fn the_body_is_the_text(from in "[*_~`>\\-\\. 1a\n<&😀א]{0,60}") {
+        prop_assert_eq!(text(&from).0, from);
     }
 
     /// The HTML is well formed and shows every character: tags pair up, and nothing of the text gets lost but signs.
     #[test]
-    fn the_html_is_whole(text in "[*_~`>\\-\\. 1a\n<&😀א]{0,60}") {
-        let Some(html) = to_matrix(&text).formatted_body else { return Ok(()) };
+    fn the_html_is_whole(from in "[*_~`>\\-\\. 1a\n<&😀א]{0,60}") {
+        let Some(html) = text(&from).1 else { return Ok(()) };
         for tag in ["strong", "em", "del", "code", "pre", "blockquote", "ul", "ol", "li"] {
             let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
             prop_assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{} in {}", tag, html);
@@ -152,7 +221,7 @@ proptest! {
                 .iter()
                 .map(|name| bare.matches(name).count() * name.matches(c).count())
                 .sum::<usize>();
-            prop_assert_eq!(bare.matches(c).count() - in_tags, text.matches(c).count(), "{} in {}", c, html);
+            prop_assert_eq!(bare.matches(c).count() - in_tags, from.matches(c).count(), "{} in {}", c, html);
         }
     }
 }
