@@ -260,3 +260,202 @@ impl fmt::Debug for CertAuthority {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000;
+    const SERVER: [u8; 32] = [7; 32];
+
+    /// A chain in which anything can be changed before it is signed.
+    struct Forge {
+        root: KeyPair,
+        intermediate: KeyPair,
+        leaf_details: Details,
+        intermediate_details: Details,
+    }
+
+    impl Forge {
+        fn new() -> Self {
+            let mut rng = rand::rng();
+            let (root, intermediate) = (KeyPair::generate(&mut rng), KeyPair::generate(&mut rng));
+            let details = |serial, issuer_serial, key: &[u8]| Details {
+                serial: Some(serial),
+                issuer_serial: Some(issuer_serial),
+                key: Some(key.to_vec()),
+                not_before: Some(NOW - 10),
+                not_after: Some(NOW + 10),
+            };
+            let intermediate_key = intermediate.public_key.public_key_bytes();
+            let intermediate_details = details(5, 0, intermediate_key);
+            Self {
+                root,
+                intermediate,
+                leaf_details: details(9, 5, &SERVER),
+                intermediate_details,
+            }
+        }
+
+        fn chain(&self) -> CertChain {
+            let mut rng = rand::rng();
+            CertChain {
+                leaf: Some(sign(&self.leaf_details, &self.intermediate, &mut rng).unwrap()),
+                intermediate: Some(sign(&self.intermediate_details, &self.root, &mut rng).unwrap()),
+            }
+        }
+
+        fn verify(&self, chain: &CertChain) -> Result<Certificate, CertError> {
+            let root = self.root.public_key.public_key_bytes().try_into().unwrap();
+            TrustRoot(root).verify(&chain.encode_to_vec(), &SERVER, NOW)
+        }
+
+        fn changed(change: impl FnOnce(&mut Self)) -> Result<Certificate, CertError> {
+            let mut forge = Self::new();
+            change(&mut forge);
+            forge.verify(&forge.chain())
+        }
+    }
+
+    #[test]
+    fn good_chain_is_accepted() {
+        let certificate = Forge::changed(|_| ()).unwrap();
+        assert_eq!(
+            certificate,
+            Certificate {
+                serial: 9,
+                not_before: NOW - 10,
+                not_after: NOW + 10
+            }
+        );
+        let left_out = Forge::changed(|forge| forge.intermediate_details.issuer_serial = None);
+        assert_eq!(left_out, Ok(certificate), "zero may be left out");
+    }
+
+    #[test]
+    fn serials_must_lead_to_the_root() {
+        let chain = Forge::changed(|forge| forge.intermediate_details.issuer_serial = Some(1));
+        assert_eq!(chain, Err(CertError::Serial));
+        let chain = Forge::changed(|forge| forge.leaf_details.issuer_serial = Some(6));
+        assert_eq!(chain, Err(CertError::Serial));
+        let chain = Forge::changed(|forge| forge.leaf_details.issuer_serial = None);
+        assert_eq!(chain, Err(CertError::Serial));
+    }
+
+    #[test]
+    fn both_certificates_must_be_valid_now() {
+        for (change, error) in [
+            (
+                (|forge| forge.leaf_details.not_before = Some(NOW + 1)) as fn(&mut Forge),
+                CertError::NotYetValid,
+            ),
+            (
+                |forge| forge.intermediate_details.not_before = Some(NOW + 1),
+                CertError::NotYetValid,
+            ),
+            (
+                |forge| forge.leaf_details.not_after = Some(NOW - 1),
+                CertError::Expired,
+            ),
+            (
+                |forge| forge.intermediate_details.not_after = Some(NOW - 1),
+                CertError::Expired,
+            ),
+        ] {
+            assert_eq!(Forge::changed(change), Err(error));
+        }
+        let last_second = Forge::changed(|forge| forge.leaf_details.not_after = Some(NOW));
+        assert_eq!(last_second.unwrap().not_after, NOW);
+    }
+
+    #[test]
+    fn every_field_must_be_there() {
+        for change in [
+            (|forge| forge.leaf_details.serial = None) as fn(&mut Forge),
+            |forge| forge.leaf_details.key = None,
+            |forge| forge.leaf_details.key = Some(vec![7; 31]),
+            |forge| forge.leaf_details.not_after = None,
+            |forge| forge.intermediate_details.not_before = None,
+        ] {
+            assert_eq!(Forge::changed(change), Err(CertError::Malformed));
+        }
+        let forge = Forge::new();
+        for change in [
+            (|chain| chain.leaf = None) as fn(&mut CertChain),
+            |chain| chain.intermediate = None,
+            |chain| chain.leaf.as_mut().unwrap().details = None,
+            |chain| chain.intermediate.as_mut().unwrap().signature = None,
+        ] {
+            let mut chain = forge.chain();
+            change(&mut chain);
+            assert_eq!(forge.verify(&chain), Err(CertError::Malformed));
+        }
+    }
+
+    #[test]
+    fn signatures_must_be_the_issuers() {
+        let forge = Forge::new();
+        let good = forge.chain();
+        // A leaf that the root signed itself, a chain of somebody else, swapped certificates.
+        let mut chain = good.clone();
+        chain.leaf = Some(sign(&forge.leaf_details, &forge.root, &mut rand::rng()).unwrap());
+        assert_eq!(forge.verify(&chain), Err(CertError::Signature));
+        assert_eq!(
+            forge.verify(&Forge::new().chain()),
+            Err(CertError::Signature)
+        );
+        let chain = CertChain {
+            leaf: good.intermediate.clone(),
+            intermediate: good.leaf.clone(),
+        };
+        assert_eq!(forge.verify(&chain), Err(CertError::Signature));
+        for length in [0, 63, 65] {
+            let mut chain = good.clone();
+            chain
+                .leaf
+                .as_mut()
+                .unwrap()
+                .signature
+                .as_mut()
+                .unwrap()
+                .resize(length, 0);
+            assert_eq!(forge.verify(&chain), Err(CertError::Signature));
+        }
+    }
+
+    #[test]
+    fn no_altered_byte_is_accepted() {
+        let forge = Forge::new();
+        let good = forge.chain().encode_to_vec();
+        let root = TrustRoot(forge.root.public_key.public_key_bytes().try_into().unwrap());
+        for at in 0..good.len() {
+            let mut altered = good.clone();
+            altered[at] ^= 1;
+            assert!(root.verify(&altered, &SERVER, NOW).is_err(), "byte {at}");
+            assert!(
+                root.verify(&good[..at], &SERVER, NOW).is_err(),
+                "first {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn chain_is_for_one_key() {
+        let forge = Forge::new();
+        let root = TrustRoot(forge.root.public_key.public_key_bytes().try_into().unwrap());
+        let verified = root.verify(&forge.chain().encode_to_vec(), &[8; 32], NOW);
+        assert_eq!(verified, Err(CertError::Key));
+    }
+
+    #[test]
+    fn authority_comes_back_with_the_same_root() {
+        let mut rng = rand::rng();
+        let authority = CertAuthority::mint(&mut rng, NOW).unwrap();
+        let again = CertAuthority::from_bytes(&authority.to_bytes(), &mut rng, NOW + 5).unwrap();
+        assert_eq!(again.root(), authority.root());
+        let chain = again.issue(&SERVER, &mut rng).unwrap();
+        let certificate = authority.root().verify(&chain, &SERVER, NOW).unwrap();
+        assert_eq!(certificate.not_after, NOW + 5 + VALIDITY);
+        assert!(!format!("{authority:?}").contains("private"));
+    }
+}

@@ -6,6 +6,7 @@ mod codec_wacore;
 mod fixtures;
 mod nodes;
 mod noise_baileys;
+mod noise_hostile;
 mod noise_wacore;
 mod peer;
 mod stanza_hostile;
