@@ -1,0 +1,272 @@
+//! Events from the homeserver that are not handled yet, one queue per room.
+
+pub mod device_changes;
+pub mod to_device;
+
+use crate::{
+    Batch, Error, Millis, Secret, Store,
+    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    db::Row,
+    opaque::opaque,
+    text_enum::text_enum,
+};
+
+text_enum! {
+    /// Where an event stands.
+    State in "inbox" {
+        /// To be handled when its turn comes.
+        New = "new",
+        /// Its room key has not come yet.
+        WaitingKey = "waiting_key",
+        /// Given up; an operator may replay it. It no longer holds up its room.
+        Quarantined = "quarantined",
+    }
+}
+
+/// An event as it came, to be put in.
+#[derive(Clone)]
+pub struct NewEvent {
+    /// Event id; a second event with the same id is ignored.
+    pub event_id: String,
+    /// Room id.
+    pub room_id: String,
+    /// Matrix id of the sender.
+    pub sender: String,
+    /// Event type.
+    pub kind: String,
+    /// The event's JSON as received. Sealed in the database: rooms without encryption have open text here.
+    pub body: String,
+}
+
+/// An event in the inbox.
+#[derive(Clone)]
+pub struct Event {
+    /// Position; later events have higher ones.
+    pub seq: i64,
+    /// Event id.
+    pub event_id: String,
+    /// Room id.
+    pub room_id: String,
+    /// Matrix id of the sender.
+    pub sender: String,
+    /// Event type.
+    pub kind: String,
+    /// The event's JSON as received.
+    pub body: String,
+    /// When the transaction came.
+    pub received_ts: Millis,
+    /// Tries that failed so far.
+    pub attempts: u32,
+    /// Not before.
+    pub next_try_ts: Millis,
+    /// Where it stands.
+    pub state: State,
+    /// Why it waits or was given up. Must not hold content.
+    pub reason: Option<String>,
+}
+
+/// One homeserver transaction, written whole before it is answered.
+#[derive(Clone, Default)]
+pub struct Transaction {
+    /// Name of the homeserver.
+    pub hs: String,
+    /// Transaction id.
+    pub txn_id: String,
+    /// Now.
+    pub received_ts: Millis,
+    /// Events, in order.
+    pub events: Vec<NewEvent>,
+    /// To-device messages, in order.
+    pub to_device: Vec<to_device::NewMessage>,
+    /// Device lists and key counts as JSON, if there are any.
+    pub device_changes: Option<String>,
+}
+
+opaque!(NewEvent, Event, Transaction);
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is in the inbox.
+    New,
+    /// It had been accepted before.
+    Duplicate,
+}
+
+static TXN: Insert = Insert {
+    table: "inbox_txns",
+    columns: &["hs", "txn_id", "received_ts"],
+    key: 2,
+    conflict: OnConflict::Ignore,
+};
+static PUT: Insert = Insert {
+    table: "inbox",
+    columns: &[
+        "event_id",
+        "room_id",
+        "sender",
+        "type",
+        "body",
+        "received_ts",
+    ],
+    key: 1,
+    conflict: OnConflict::Ignore,
+};
+static DONE: Delete = Delete {
+    table: "inbox",
+    keys: &["seq"],
+};
+static STATE: Update = Update {
+    table: "inbox",
+    key: 1,
+    sql: "UPDATE inbox SET state = $2, attempts = $3, next_try_ts = $4, reason = $5 WHERE seq = $1",
+};
+static REPLAY: Update = Update {
+    table: "inbox",
+    key: 1,
+    sql: "UPDATE inbox SET state = 'new', attempts = 0, next_try_ts = 0, reason = NULL WHERE seq = $1",
+};
+
+/// Writes a transaction durably. The same transaction again changes nothing.
+pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted, Error> {
+    let Transaction {
+        hs,
+        txn_id,
+        received_ts,
+        events,
+        to_device,
+        device_changes,
+    } = transaction;
+    if is_known(store, &hs, &txn_id).await? {
+        return Ok(Accepted::Duplicate);
+    }
+    let mut batch = Batch::new();
+    batch
+        .insert(&TXN, args![&hs, &txn_id, received_ts])
+        .expect(1);
+    for event in events {
+        let NewEvent {
+            event_id,
+            room_id,
+            sender,
+            kind,
+            body,
+        } = event;
+        let body = Value::secret("body", Secret::new(body));
+        batch.insert(
+            &PUT,
+            args![event_id, room_id, sender, kind, body, received_ts],
+        );
+    }
+    for message in to_device {
+        to_device::put(&mut batch, message);
+    }
+    if let Some(body) = device_changes {
+        device_changes::put(&mut batch, &body);
+    }
+    match store.commit(batch).await {
+        Ok(()) => Ok(Accepted::New),
+        // The homeserver asked twice at the same time, or the answer to the first commit was lost.
+        Err(Error::Conflict(_)) if is_known(store, &hs, &txn_id).await? => Ok(Accepted::Duplicate),
+        Err(error) => Err(error),
+    }
+}
+
+async fn is_known(store: &Store, hs: &str, txn_id: &str) -> Result<bool, Error> {
+    let sql = "SELECT received_ts FROM inbox_txns WHERE hs = $1 AND txn_id = $2";
+    Ok(store
+        .one(sql, args![hs, txn_id], |row| row.int(0))
+        .await?
+        .is_some())
+}
+
+/// Takes a handled event out. Fails the batch if it is gone already.
+pub fn done(batch: &mut Batch, seq: i64) {
+    batch.delete(&DONE, args![seq]).expect(1);
+}
+
+/// Puts an event off, until `next_try_ts` or (for [`State::WaitingKey`]) until its key comes. It keeps its place, and its room waits
+/// behind it. Fails the batch if the event is gone.
+pub fn put_off(
+    batch: &mut Batch,
+    seq: i64,
+    state: State,
+    attempts: u32,
+    next_try_ts: Millis,
+    reason: &str,
+) {
+    batch
+        .update(&STATE, args![seq, state, attempts, next_try_ts, reason])
+        .expect(1);
+}
+
+/// Gives an event up: it stays for an operator and no longer holds up its room. Fails the batch if it is gone.
+pub fn quarantine(batch: &mut Batch, seq: i64, attempts: u32, reason: &str) {
+    put_off(batch, seq, State::Quarantined, attempts, 0, reason);
+}
+
+/// Makes an event new again, with its old place in the room. Fails the batch if it is gone.
+pub fn replay(batch: &mut Batch, seq: i64) {
+    batch.update(&REPLAY, args![seq]).expect(1);
+}
+
+/// Rooms that have events to handle (quarantined ones do not count), oldest event first.
+pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
+    let sql =
+        "SELECT room_id FROM inbox WHERE state <> 'quarantined' GROUP BY room_id ORDER BY MIN(seq)";
+    store.all(sql, vec![], |row| row.text(0)).await
+}
+
+/// The next events of a room after position `after` (0 for the start), in order, without quarantined ones.
+pub async fn next(
+    store: &Store,
+    room_id: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Event>, Error> {
+    let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
+               FROM inbox WHERE room_id = $1 AND seq > $2 AND state <> 'quarantined' ORDER BY seq LIMIT $3";
+    store.all(sql, args![room_id, after, limit], event).await
+}
+
+/// One event by its id.
+pub async fn get(store: &Store, event_id: &str) -> Result<Option<Event>, Error> {
+    let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
+               FROM inbox WHERE event_id = $1";
+    store.one(sql, args![event_id], event).await
+}
+
+/// Quarantined events after position `after`, oldest first.
+pub async fn quarantined(store: &Store, after: i64, limit: u32) -> Result<Vec<Event>, Error> {
+    let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
+               FROM inbox WHERE state = 'quarantined' AND seq > $1 ORDER BY seq LIMIT $2";
+    store.all(sql, args![after, limit], event).await
+}
+
+/// How many events are in the given state.
+pub async fn count(store: &Store, state: State) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM inbox WHERE state = $1";
+    Ok(store
+        .one(sql, args![state], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
+}
+
+fn event(row: &Row<'_>) -> Result<Event, Error> {
+    let event_id = row.text(1)?;
+    Ok(Event {
+        seq: row.int(0)?,
+        room_id: row.text(2)?,
+        sender: row.text(3)?,
+        kind: row.text(4)?,
+        body: row
+            .secret(5, "inbox", "body", &args![&event_id])?
+            .into_text("inbox")?,
+        received_ts: row.int(6)?,
+        attempts: row.u32(7)?,
+        next_try_ts: row.int(8)?,
+        state: State::parse(&row.text(9)?)?,
+        reason: row.opt_text(10)?,
+        event_id,
+    })
+}

@@ -1,0 +1,231 @@
+//! Which Matrix event is which stanza, and how far it has come. No content.
+
+use crate::{
+    Batch, Error, Millis, Store,
+    batch::{Insert, OnConflict, Update, Value, args},
+    db::Row,
+    opaque::opaque,
+    text_enum::text_enum,
+};
+
+text_enum! {
+    /// Which way a message goes.
+    Direction in "messages" {
+        /// Matrix to WhatsApp.
+        Out = "out",
+        /// WhatsApp to Matrix.
+        In = "in",
+    }
+}
+
+/// How far a message has come. It only ever moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Stored here.
+    Pending,
+    /// The other side refused it; a later success overrides this.
+    Failed,
+    /// The server (gatekeeper or homeserver) has it.
+    Sent,
+    /// It reached a device.
+    Delivered,
+    /// It was read.
+    Read,
+    /// It was played (voice and video).
+    Played,
+}
+
+impl Status {
+    fn rank(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::Failed => 10,
+            Self::Sent => 20,
+            Self::Delivered => 30,
+            Self::Read => 40,
+            Self::Played => 50,
+        }
+    }
+
+    fn from_rank(rank: i64) -> Result<Self, Error> {
+        Ok(match rank {
+            0 => Self::Pending,
+            10 => Self::Failed,
+            20 => Self::Sent,
+            30 => Self::Delivered,
+            40 => Self::Read,
+            50 => Self::Played,
+            _ => {
+                return Err(Error::corrupt(
+                    "messages",
+                    format_args!("unknown status {rank}"),
+                ));
+            }
+        })
+    }
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Matrix id of the login.
+    pub login: String,
+    /// The contact's JID.
+    pub peer: String,
+    /// Stanza id.
+    pub stanza_id: String,
+    /// Matrix event, once there is one.
+    pub event_id: Option<String>,
+    /// Room id.
+    pub room_id: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// How far it has come.
+    pub status: Status,
+    /// When it was sent, by the clock of the sending side's server.
+    pub ts: Millis,
+}
+
+opaque!(Message);
+
+static PUT: Insert = Insert {
+    table: "messages",
+    columns: &[
+        "login",
+        "peer",
+        "stanza_id",
+        "event_id",
+        "room_id",
+        "direction",
+        "status",
+        "ts",
+    ],
+    key: 3,
+    conflict: OnConflict::Ignore,
+};
+static EVENT: Update = Update {
+    table: "messages",
+    key: 3,
+    sql: "UPDATE messages SET event_id = $4 WHERE login = $1 AND peer = $2 AND stanza_id = $3",
+};
+static ADVANCE: Update = Update {
+    table: "messages",
+    key: 3,
+    sql: "UPDATE messages SET status = $4 WHERE login = $1 AND peer = $2 AND stanza_id = $3 AND status < $4",
+};
+
+/// Records a message. Fails the batch if it is recorded already: somebody handled it before.
+pub fn put(batch: &mut Batch, message: &Message) {
+    let Message {
+        login,
+        peer,
+        stanza_id,
+        event_id,
+        room_id,
+        direction,
+        status,
+        ts,
+    } = message;
+    let status = Value::from(status.rank());
+    batch
+        .insert(
+            &PUT,
+            args![
+                login, peer, stanza_id, event_id, room_id, *direction, status, *ts
+            ],
+        )
+        .expect(1);
+}
+
+/// Sets the Matrix event of a message.
+pub fn set_event(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, event_id: &str) {
+    batch.update(&EVENT, args![login, peer, stanza_id, event_id]);
+}
+
+/// Moves a message's status on; does nothing if it is that far or further, or unknown.
+pub fn advance(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, status: Status) {
+    batch.update(&ADVANCE, args![login, peer, stanza_id, status.rank()]);
+}
+
+macro_rules! select {
+    ($where:literal) => {
+        concat!(
+            "SELECT login, peer, stanza_id, event_id, room_id, direction, status, ts FROM messages ",
+            $where
+        )
+    };
+}
+
+/// A message by its stanza.
+pub async fn get(
+    store: &Store,
+    login: &str,
+    peer: &str,
+    stanza_id: &str,
+) -> Result<Option<Message>, Error> {
+    let sql = select!("WHERE login = $1 AND peer = $2 AND stanza_id = $3");
+    store.one(sql, args![login, peer, stanza_id], message).await
+}
+
+/// A login's messages with this stanza id, whoever the contact is.
+pub async fn by_stanza(store: &Store, login: &str, stanza_id: &str) -> Result<Vec<Message>, Error> {
+    let sql = select!("WHERE login = $1 AND stanza_id = $2 ORDER BY peer");
+    store.all(sql, args![login, stanza_id], message).await
+}
+
+/// A message by its Matrix event.
+pub async fn by_event(store: &Store, event_id: &str) -> Result<Option<Message>, Error> {
+    store
+        .one(
+            select!("WHERE event_id = $1 ORDER BY stanza_id LIMIT 1"),
+            args![event_id],
+            message,
+        )
+        .await
+}
+
+/// The last message of a direction in a room, at or before `ts`: what a read marker on any event there means.
+pub async fn last_until(
+    store: &Store,
+    room_id: &str,
+    direction: Direction,
+    ts: Millis,
+) -> Result<Option<Message>, Error> {
+    let sql =
+        select!("WHERE room_id = $1 AND ts <= $3 AND direction = $2 ORDER BY ts DESC LIMIT 1");
+    store.one(sql, args![room_id, direction, ts], message).await
+}
+
+/// The messages from WhatsApp in a room at or before `ts` that are not marked as read yet, newest first.
+pub async fn unread_until(
+    store: &Store,
+    room_id: &str,
+    ts: Millis,
+    limit: u32,
+) -> Result<Vec<Message>, Error> {
+    let sql = select!(
+        "WHERE room_id = $1 AND ts <= $2 AND direction = 'in' AND status < 40 ORDER BY ts DESC LIMIT $3"
+    );
+    store.all(sql, args![room_id, ts, limit], message).await
+}
+
+/// How many messages are recorded.
+pub async fn count(store: &Store) -> Result<i64, Error> {
+    Ok(store
+        .one("SELECT COUNT(*) FROM messages", vec![], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
+}
+
+fn message(row: &Row<'_>) -> Result<Message, Error> {
+    Ok(Message {
+        login: row.text(0)?,
+        peer: row.text(1)?,
+        stanza_id: row.text(2)?,
+        event_id: row.opt_text(3)?,
+        room_id: row.text(4)?,
+        direction: Direction::parse(&row.text(5)?)?,
+        status: Status::from_rank(row.int(6)?)?,
+        ts: row.int(7)?,
+    })
+}

@@ -1,0 +1,180 @@
+//! Stanzas that the gatekeeper has not accepted yet, one queue per login. Bodies are Signal ciphertext.
+
+use crate::{
+    Batch, Error, Store,
+    batch::{Delete, Insert, OnConflict, Update, args},
+    db::Row,
+    opaque::opaque,
+    text_enum::text_enum,
+};
+
+text_enum! {
+    /// What a stanza is, for matching its acknowledgement.
+    Kind in "outbox" {
+        /// A message.
+        Message = "message",
+        /// A receipt.
+        Receipt = "receipt",
+        /// A message encrypted anew, because its receiver asked.
+        Retry = "retry",
+    }
+}
+
+/// A stanza to be sent.
+#[derive(Clone)]
+pub struct NewStanza {
+    /// Matrix id of the login that sends it.
+    pub login: String,
+    /// The receiver's JID.
+    pub peer: String,
+    /// Stanza id.
+    pub stanza_id: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The encoded stanza: sent as it is, as often as needed.
+    pub stanza: Vec<u8>,
+    /// The Matrix event it comes from.
+    pub event_id: Option<String>,
+}
+
+/// A stanza in the outbox.
+#[derive(Clone)]
+pub struct Stanza {
+    /// Position; later stanzas have higher ones.
+    pub seq: i64,
+    /// Matrix id of the login that sends it.
+    pub login: String,
+    /// The receiver's JID.
+    pub peer: String,
+    /// Stanza id.
+    pub stanza_id: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The encoded stanza.
+    pub stanza: Vec<u8>,
+    /// The Matrix event it comes from.
+    pub event_id: Option<String>,
+    /// Times it was sent without an acknowledgement.
+    pub attempts: u32,
+}
+
+opaque!(NewStanza, Stanza);
+
+const COLUMNS: &[&str] = &["login", "stanza_id", "kind", "peer", "stanza", "event_id"];
+static PUT: Insert = Insert {
+    table: "outbox",
+    columns: COLUMNS,
+    key: 4,
+    conflict: OnConflict::Ignore,
+};
+static REPLACE: Insert = Insert {
+    table: "outbox",
+    columns: COLUMNS,
+    key: 4,
+    conflict: OnConflict::Replace,
+};
+static ACK: Delete = Delete {
+    table: "outbox",
+    keys: &["login", "stanza_id", "kind", "peer"],
+};
+static ACK_ANY: Delete = Delete {
+    table: "outbox",
+    keys: &["login", "stanza_id"],
+};
+static DONE: Delete = Delete {
+    table: "outbox",
+    keys: &["seq"],
+};
+static TRIED: Update = Update {
+    table: "outbox",
+    key: 1,
+    sql: "UPDATE outbox SET attempts = attempts + 1 WHERE seq = $1",
+};
+
+fn row(stanza: NewStanza) -> Vec<crate::batch::Value> {
+    let NewStanza {
+        login,
+        peer,
+        stanza_id,
+        kind,
+        stanza,
+        event_id,
+    } = stanza;
+    args![login, stanza_id, kind, peer, stanza, &event_id]
+}
+
+/// Queues a stanza. Fails the batch if the same one is queued already.
+pub fn put(batch: &mut Batch, stanza: NewStanza) {
+    batch.insert(&PUT, row(stanza)).expect(1);
+}
+
+/// Queues a stanza in place of the one with the same login, id, kind and receiver, keeping its position if there is one.
+pub fn replace(batch: &mut Batch, stanza: NewStanza) {
+    batch.insert(&REPLACE, row(stanza));
+}
+
+/// The gatekeeper acknowledged this stanza. One that is gone is no error: acknowledgements may come twice.
+pub fn ack(batch: &mut Batch, login: &str, stanza_id: &str, kind: Kind, peer: &str) {
+    batch.delete(&ACK, args![login, stanza_id, kind, peer]);
+}
+
+/// The gatekeeper acknowledged this id without saying more: takes every kind and receiver.
+pub fn ack_any(batch: &mut Batch, login: &str, stanza_id: &str) {
+    batch.delete(&ACK_ANY, args![login, stanza_id]);
+}
+
+/// Takes a stanza out by position.
+pub fn done(batch: &mut Batch, seq: i64) {
+    batch.delete(&DONE, args![seq]);
+}
+
+/// Counts a try.
+pub fn tried(batch: &mut Batch, seq: i64) {
+    batch.update(&TRIED, args![seq]);
+}
+
+/// A login's next stanzas after position `after` (0 for the start), in order.
+pub async fn next(
+    store: &Store,
+    login: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Stanza>, Error> {
+    let sql = "SELECT seq, login, peer, stanza_id, kind, stanza, event_id, attempts FROM outbox \
+               WHERE login = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    store.all(sql, args![login, after, limit], stanza).await
+}
+
+/// The queued stanzas of a login with this id.
+pub async fn by_stanza(store: &Store, login: &str, stanza_id: &str) -> Result<Vec<Stanza>, Error> {
+    let sql = "SELECT seq, login, peer, stanza_id, kind, stanza, event_id, attempts FROM outbox \
+               WHERE login = $1 AND stanza_id = $2 ORDER BY seq";
+    store.all(sql, args![login, stanza_id], stanza).await
+}
+
+/// Logins that have stanzas waiting, oldest first.
+pub async fn logins(store: &Store) -> Result<Vec<String>, Error> {
+    let sql = "SELECT login FROM outbox GROUP BY login ORDER BY MIN(seq)";
+    store.all(sql, vec![], |row| row.text(0)).await
+}
+
+/// How many stanzas wait.
+pub async fn count(store: &Store) -> Result<i64, Error> {
+    Ok(store
+        .one("SELECT COUNT(*) FROM outbox", vec![], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
+}
+
+fn stanza(row: &Row<'_>) -> Result<Stanza, Error> {
+    Ok(Stanza {
+        seq: row.int(0)?,
+        login: row.text(1)?,
+        peer: row.text(2)?,
+        stanza_id: row.text(3)?,
+        kind: Kind::parse(&row.text(4)?)?,
+        stanza: row.bytes(5)?,
+        event_id: row.opt_text(6)?,
+        attempts: row.u32(7)?,
+    })
+}

@@ -1,0 +1,200 @@
+//! Events that the homeserver has not accepted yet, one queue per room. Contents of messages are Megolm ciphertext.
+
+use crate::{
+    Batch, Error, Millis, Secret, Store,
+    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    db::Row,
+    messages,
+    opaque::opaque,
+    text_enum::text_enum,
+};
+
+text_enum! {
+    /// Which request sends it.
+    Method in "sends" {
+        /// `PUT /rooms/{room}/send/{type}/{txn}`
+        Send = "send",
+        /// `PUT /rooms/{room}/redact/{target}/{txn}`
+        Redact = "redact",
+        /// `PUT /rooms/{room}/state/{type}/{target}`
+        State = "state",
+    }
+}
+
+/// An event to be sent.
+#[derive(Clone)]
+pub struct NewSend {
+    /// Transaction id; the same one again is the same event.
+    pub txn_id: String,
+    /// Room id.
+    pub room_id: String,
+    /// The ghost or bot that sends it.
+    pub sender: String,
+    /// The sender's device.
+    pub device_id: String,
+    /// Which request sends it.
+    pub method: Method,
+    /// Event type.
+    pub event_type: String,
+    /// The event to redact, or the state key.
+    pub target: Option<String>,
+    /// The content's JSON; sealed in the database.
+    pub content: String,
+    /// The event's time on Matrix.
+    pub ts: Millis,
+    /// Matrix id of the login whose message this is.
+    pub login: Option<String>,
+    /// JID of the message's contact.
+    pub peer: Option<String>,
+    /// Stanza id of the message.
+    pub stanza_id: Option<String>,
+}
+
+/// An event in the queue.
+#[derive(Clone)]
+pub struct Send {
+    /// Position; later events have higher ones.
+    pub seq: i64,
+    /// The event.
+    pub event: NewSend,
+    /// Tries that failed so far.
+    pub attempts: u32,
+    /// Not before.
+    pub next_try_ts: Millis,
+}
+
+opaque!(NewSend, Send);
+
+const TABLE: &str = "sends";
+static PUT: Insert = Insert {
+    table: TABLE,
+    columns: &[
+        "txn_id",
+        "room_id",
+        "sender",
+        "device_id",
+        "method",
+        "event_type",
+        "target",
+        "content",
+        "ts",
+        "login",
+        "peer",
+        "stanza_id",
+    ],
+    key: 1,
+    conflict: OnConflict::Ignore,
+};
+static DONE: Delete = Delete {
+    table: TABLE,
+    keys: &["seq"],
+};
+static RETRY: Update = Update {
+    table: TABLE,
+    key: 1,
+    sql: "UPDATE sends SET attempts = $2, next_try_ts = $3 WHERE seq = $1",
+};
+
+/// Queues an event. Fails the batch if its transaction id is queued already.
+pub fn put(batch: &mut Batch, send: NewSend) {
+    let content = Value::secret("content", Secret::new(send.content));
+    batch
+        .insert(
+            &PUT,
+            args![
+                send.txn_id,
+                send.room_id,
+                send.sender,
+                send.device_id,
+                send.method,
+                send.event_type,
+                &send.target,
+                content,
+                send.ts,
+                &send.login,
+                &send.peer,
+                &send.stanza_id,
+            ],
+        )
+        .expect(1);
+}
+
+/// The homeserver made it `event_id`: takes it out and sets the event of its message. Fails the batch if it is gone.
+pub fn accepted(batch: &mut Batch, send: &Send, event_id: &str) {
+    done(batch, send.seq);
+    let NewSend {
+        login,
+        peer,
+        stanza_id,
+        ..
+    } = &send.event;
+    if let (Some(login), Some(peer), Some(stanza_id)) = (login, peer, stanza_id) {
+        messages::set_event(batch, login, peer, stanza_id, event_id);
+        messages::advance(batch, login, peer, stanza_id, messages::Status::Sent);
+    }
+}
+
+/// Takes it out. Fails the batch if it is gone.
+pub fn done(batch: &mut Batch, seq: i64) {
+    batch.delete(&DONE, args![seq]).expect(1);
+}
+
+/// Puts it off until `next_try_ts`; its room waits behind it. Fails the batch if it is gone.
+pub fn retry(batch: &mut Batch, seq: i64, attempts: u32, next_try_ts: Millis) {
+    batch
+        .update(&RETRY, args![seq, attempts, next_try_ts])
+        .expect(1);
+}
+
+/// Rooms that have events waiting, oldest first.
+pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
+    let sql = "SELECT room_id FROM sends GROUP BY room_id ORDER BY MIN(seq)";
+    store.all(sql, vec![], |row| row.text(0)).await
+}
+
+/// The next events of a room after position `after` (0 for the start), in order.
+pub async fn next(
+    store: &Store,
+    room_id: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Send>, Error> {
+    let sql = "SELECT seq, txn_id, room_id, sender, device_id, method, event_type, target, content, ts, \
+               login, peer, stanza_id, attempts, next_try_ts \
+               FROM sends WHERE room_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    store.all(sql, args![room_id, after, limit], send).await
+}
+
+/// How many events wait.
+pub async fn count(store: &Store) -> Result<i64, Error> {
+    Ok(store
+        .one("SELECT COUNT(*) FROM sends", vec![], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
+}
+
+fn send(row: &Row<'_>) -> Result<Send, Error> {
+    let txn_id = row.text(1)?;
+    let content = row
+        .secret(8, TABLE, "content", &args![&txn_id])?
+        .into_text(TABLE)?;
+    Ok(Send {
+        seq: row.int(0)?,
+        event: NewSend {
+            txn_id,
+            room_id: row.text(2)?,
+            sender: row.text(3)?,
+            device_id: row.text(4)?,
+            method: Method::parse(&row.text(5)?)?,
+            event_type: row.text(6)?,
+            target: row.opt_text(7)?,
+            content,
+            ts: row.int(9)?,
+            login: row.opt_text(10)?,
+            peer: row.opt_text(11)?,
+            stanza_id: row.opt_text(12)?,
+        },
+        attempts: row.u32(13)?,
+        next_try_ts: row.int(14)?,
+    })
+}

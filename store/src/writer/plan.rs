@@ -1,0 +1,288 @@
+//! Merging the statements of a group.
+//!
+//! Every statement touches one table and reads no other, so statements of different tables can change places. Grouped by
+//! table, neighbours of the same kind become one statement with many rows, in powers of two up to [`MAX_ROWS`] so that few
+//! texts are prepared. This is what makes many small batches cheap: a round trip costs more than the row.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use crate::batch::{Delete, Insert, OnConflict, Shape, Statement, Value, key_text};
+
+/// Rows in one statement; a power of two.
+const MAX_ROWS: usize = 64;
+
+/// A statement to execute.
+pub(super) struct Run<'a> {
+    pub(super) table: &'static str,
+    pub(super) sql: Arc<str>,
+    pub(super) rows: Vec<&'a [Value]>,
+    /// Rows that must change in all.
+    pub(super) expect: Option<u64>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn args(&self) -> impl Iterator<Item = &'a Value> {
+        self.rows.iter().flat_map(|row| row.iter())
+    }
+}
+
+/// Plans groups and remembers the texts.
+#[derive(Default)]
+pub(super) struct Planner {
+    texts: HashMap<(usize, usize), Arc<str>>,
+}
+
+impl Planner {
+    pub(super) fn plan<'a>(
+        &mut self,
+        statements: impl IntoIterator<Item = &'a Statement>,
+    ) -> Vec<Run<'a>> {
+        let mut tables: Vec<(&'static str, Vec<&'a Statement>)> = Vec::new();
+        for statement in statements {
+            let table = statement.shape.table();
+            match tables.iter_mut().find(|(name, _)| *name == table) {
+                Some((_, statements)) => statements.push(statement),
+                None => tables.push((table, vec![statement])),
+            }
+        }
+        let mut runs = Vec::new();
+        for (_, statements) in tables {
+            let mut rest = statements.as_slice();
+            while let Some((first, _)) = rest.split_first() {
+                let length = stretch(rest);
+                let (same, later) = rest.split_at(length);
+                self.merge(first, same, &mut runs);
+                rest = later;
+            }
+        }
+        runs
+    }
+
+    /// Adds one stretch of statements of the same shape.
+    fn merge<'a>(&mut self, first: &Statement, same: &[&'a Statement], runs: &mut Vec<Run<'a>>) {
+        let latest = match first.shape {
+            // Of several full replacements of a row only the last one counts.
+            Shape::Insert(insert) if insert.conflict == OnConflict::Replace => latest(same),
+            _ => same.to_vec(),
+        };
+        let mut rest = latest.as_slice();
+        while !rest.is_empty() {
+            let rows = (1 << rest.len().ilog2()).min(MAX_ROWS);
+            let (now, later) = rest.split_at(rows);
+            runs.push(Run {
+                table: first.shape.table(),
+                sql: self.text(first.shape, rows),
+                rows: now
+                    .iter()
+                    .map(|statement| statement.args.as_slice())
+                    .collect(),
+                expect: now
+                    .iter()
+                    .try_fold(0, |sum, statement| Some(sum + statement.expect?)),
+            });
+            rest = later;
+        }
+    }
+
+    fn text(&mut self, shape: Shape, rows: usize) -> Arc<str> {
+        self.texts
+            .entry((shape.address(), rows))
+            .or_insert_with(|| match shape {
+                Shape::Insert(insert) => insert_text(insert, rows).into(),
+                Shape::Delete(delete) => delete_text(delete, rows).into(),
+                Shape::Update(update) => update.sql.into(),
+            })
+            .clone()
+    }
+}
+
+/// How many statements from the start can become one.
+fn stretch(statements: &[&Statement]) -> usize {
+    let Some((first, rest)) = statements.split_first() else {
+        return 0;
+    };
+    if matches!(first.shape, Shape::Update(_)) {
+        return 1;
+    }
+    1 + rest
+        .iter()
+        .take_while(|next| {
+            next.shape.address() == first.shape.address()
+                && next.expect.is_some() == first.expect.is_some()
+        })
+        .count()
+}
+
+fn latest<'a>(statements: &[&'a Statement]) -> Vec<&'a Statement> {
+    if statements.len() == 1 {
+        return statements.to_vec();
+    }
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> = statements
+        .iter()
+        .rev()
+        .filter(|statement| seen.insert(key_text(statement.key())))
+        .copied()
+        .collect();
+    kept.reverse();
+    kept
+}
+
+// Writing to a String cannot fail, hence the ignored results.
+
+fn insert_text(insert: &Insert, rows: usize) -> String {
+    let mut sql = format!(
+        "INSERT INTO {} ({}) VALUES ",
+        insert.table,
+        insert.columns.join(", ")
+    );
+    let width = insert.columns.len();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..width {
+            let comma = if column == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}${}", row * width + column + 1);
+        }
+        sql.push(')');
+    }
+    let key = insert
+        .columns
+        .iter()
+        .take(insert.key)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match insert.conflict {
+        OnConflict::Fail => return sql,
+        OnConflict::Ignore => {
+            sql.push_str(" ON CONFLICT DO NOTHING");
+            return sql;
+        }
+        OnConflict::Replace => {}
+    }
+    let columns = insert.columns.get(insert.key..).unwrap_or_default();
+    let set: Vec<_> = columns
+        .iter()
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect();
+    let _ = write!(sql, " ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", "));
+    sql
+}
+
+fn delete_text(delete: &Delete, rows: usize) -> String {
+    let mut sql = format!("DELETE FROM {} WHERE ", delete.table);
+    if let [key] = delete.keys {
+        let _ = write!(sql, "{key} IN (");
+        for row in 0..rows {
+            let _ = write!(sql, "{}${}", if row == 0 { "" } else { ", " }, row + 1);
+        }
+        sql.push(')');
+        return sql;
+    }
+    let mut n = 0;
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { " OR (" });
+        for (column, key) in delete.keys.iter().enumerate() {
+            n += 1;
+            let _ = write!(
+                sql,
+                "{}{key} = ${n}",
+                if column == 0 { "" } else { " AND " }
+            );
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Batch,
+        batch::{Update, args},
+    };
+
+    static PUT: Insert = Insert {
+        table: "t",
+        columns: &["a", "b", "c"],
+        key: 2,
+        conflict: OnConflict::Replace,
+    };
+    static NEW: Insert = Insert {
+        table: "u",
+        columns: &["a"],
+        key: 1,
+        conflict: OnConflict::Ignore,
+    };
+    static DROP: Delete = Delete {
+        table: "t",
+        keys: &["a", "b"],
+    };
+    static GONE: Delete = Delete {
+        table: "u",
+        keys: &["a"],
+    };
+    static SET: Update = Update {
+        table: "t",
+        key: 1,
+        sql: "UPDATE t SET c = $2 WHERE a = $1",
+    };
+
+    fn texts(batch: &Batch) -> Vec<(String, usize, Option<u64>)> {
+        Planner::default()
+            .plan(&batch.statements)
+            .iter()
+            .map(|run| (run.sql.to_string(), run.args().count(), run.expect))
+            .collect()
+    }
+
+    #[test]
+    fn merges_per_table_and_keeps_the_last_replacement() {
+        let mut batch = Batch::new();
+        for i in 0..3_i64 {
+            batch.insert(&PUT, args!["x", i % 2, i]);
+            batch.insert(&NEW, args![i]).expect(1);
+        }
+        let put = "INSERT INTO t (a, b, c) VALUES ($1, $2, $3), ($4, $5, $6) \
+                   ON CONFLICT (a, b) DO UPDATE SET c = excluded.c";
+        let new = "INSERT INTO u (a) VALUES ($1), ($2) ON CONFLICT DO NOTHING";
+        let one = "INSERT INTO u (a) VALUES ($1) ON CONFLICT DO NOTHING";
+        assert_eq!(
+            texts(&batch),
+            [
+                (put.into(), 6, None),
+                (new.into(), 2, Some(2)),
+                (one.into(), 1, Some(1))
+            ]
+        );
+        let mut planner = Planner::default();
+        let runs = planner.plan(&batch.statements);
+        let kept: Vec<_> = runs[0].rows.iter().map(|row| key_text(row)).collect();
+        assert_eq!(kept, ["1:x|1|1|", "1:x|0|2|"]);
+    }
+
+    #[test]
+    fn keeps_the_order_within_a_table() {
+        let mut batch = Batch::new();
+        batch.insert(&PUT, args!["x", 1, 1]);
+        batch.update(&SET, args!["x", 5]);
+        batch.update(&SET, args!["x", 6]);
+        batch.delete(&DROP, args!["x", 1]);
+        batch.delete(&DROP, args!["x", 2]);
+        batch.insert(&PUT, args!["x", 1, 2]);
+        batch.delete(&GONE, args![1]).expect(1);
+        batch.delete(&GONE, args![2]).expect(1);
+        let texts: Vec<_> = texts(&batch).into_iter().map(|(sql, ..)| sql).collect();
+        assert_eq!(texts.len(), 6);
+        assert_eq!(
+            texts[3],
+            "DELETE FROM t WHERE (a = $1 AND b = $2) OR (a = $3 AND b = $4)"
+        );
+        assert_eq!(texts[5], "DELETE FROM u WHERE a IN ($1, $2)");
+    }
+}

@@ -1,0 +1,26 @@
+//! The store on both databases.
+
+mod crash;
+mod opening;
+mod queues;
+mod records;
+mod writing;
+
+/// Runs async tests of the shape `async fn name(database: Database)` on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($($name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(store::testing::Database::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(store::testing::Database::postgres().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
