@@ -6,8 +6,10 @@
 //! chain. The content: [`message`] says what a message means, [`padding`] and [`signal`] encrypt it
 //! for one peer. Who the user is: [`token`] signs it, [`enlist`] makes it known to the gatekeeper.
 //! The conversation with the server: [`stanzas`] types what is said, [`profile`] holds every choice
-//! that is not public, [`assumed`] the stanzas that we invented.
-//! But for the one request of `enlist`, these modules do no I/O and read no clock; random numbers
+//! that is not public, [`assumed`] the stanzas that we invented, [`login`] is what a client says of
+//! itself. Two modules do I/O: [`transport`] opens the channel, and [`connection`] is the task that
+//! keeps a login connected.
+//! But for those two and the one request of `enlist`, these modules do no I/O and read no clock; random numbers
 //! are passed in, except for the RSA keys of tokens, which their library draws itself.
 //!
 //! References such as "G 3.4" are to sections of the interop dossier that the project keeps.
@@ -22,8 +24,10 @@
 )]
 
 pub mod assumed;
+pub mod connection;
 pub mod enlist;
 pub mod frame;
+pub mod login;
 pub mod message;
 pub mod noise;
 pub mod padding;
@@ -32,3 +36,4 @@ pub mod signal;
 pub mod stanza;
 pub mod stanzas;
 pub mod token;
+pub mod transport;

@@ -101,6 +101,7 @@ impl Profile {
         if self.limits.handshake_seconds == 0
             || self.limits.query_seconds == 0
             || self.limits.pong_seconds == 0
+            || self.limits.write_seconds == 0
         {
             return wrong("limits", "a deadline must be at least 1 second");
         }
@@ -115,6 +116,9 @@ impl Profile {
                 "keys.keep_signed_days",
                 "must be at least 30: messages wait that long in the mailbox",
             );
+        }
+        if self.login.version.is_empty() || self.login.version.len() > 5 {
+            return wrong("login.version", "must be one to five numbers");
         }
         self.token.check()?;
         self.chat.check()
@@ -273,6 +277,8 @@ pub struct Limits {
     pub keepalive_max_seconds: u64,
     /// Seconds for the answer to a ping.
     pub pong_seconds: u64,
+    /// Seconds that the server may take to accept bytes.
+    pub write_seconds: u64,
 }
 
 impl Default for Limits {
@@ -283,6 +289,7 @@ impl Default for Limits {
             keepalive_min_seconds: 20,
             keepalive_max_seconds: 30,
             pong_seconds: 10,
+            write_seconds: 30,
         }
     }
 }
@@ -296,6 +303,11 @@ impl Limits {
     /// [`Limits::query_seconds`].
     pub fn query(&self) -> Duration {
         Duration::from_secs(self.query_seconds)
+    }
+
+    /// [`Limits::write_seconds`].
+    pub fn write(&self) -> Duration {
+        Duration::from_secs(self.write_seconds)
     }
 
     /// [`Limits::pong_seconds`].

@@ -43,6 +43,7 @@ fn contradictions_name_their_key() {
     );
     assert_eq!(key(r#"{"limits":{"pong_seconds":0}}"#), "limits");
     assert_eq!(key(r#"{"offline":{"batch":0}}"#), "offline.batch");
+    assert_eq!(key(r#"{"login":{"version":[]}}"#), "login.version");
     assert_eq!(key(r#"{"keys":{"batch":0}}"#), "keys.batch");
     assert_eq!(
         key(r#"{"keys":{"keep_signed_days":29}}"#),

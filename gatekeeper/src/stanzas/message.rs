@@ -3,8 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use super::{ParseError, read};
-use crate::stanza::{Jid, Node};
+use super::{ClientAck, ParseError, read};
+use crate::{
+    signal::EncKind,
+    stanza::{Jid, Node},
+};
 
 const TAG: &str = "message";
 
@@ -40,6 +43,15 @@ impl From<&str> for EncType {
             "pkmsg" => Self::PkMsg,
             "skmsg" => Self::SkMsg,
             _ => Self::Other(name.to_owned()),
+        }
+    }
+}
+
+impl From<EncKind> for EncType {
+    fn from(kind: EncKind) -> Self {
+        match kind {
+            EncKind::Msg => Self::Msg,
+            EncKind::PkMsg => Self::PkMsg,
         }
     }
 }
@@ -267,6 +279,20 @@ impl IncomingMessage {
     /// Who wrote it: the participant in a group, else the chat.
     pub fn sender(&self) -> &Jid {
         self.participant.as_ref().unwrap_or(&self.from)
+    }
+
+    /// Its ack: for a message that is not decrypted, or that the profile wants acknowledged besides
+    /// its delivery receipt.
+    pub fn ack(&self) -> ClientAck {
+        ClientAck {
+            class: TAG.to_owned(),
+            id: self.id.clone(),
+            to: self.from.clone(),
+            participant: self.participant.clone(),
+            recipient: self.recipient.clone(),
+            kind: None,
+            error: None,
+        }
     }
 
     /// Writes it, as the server does.

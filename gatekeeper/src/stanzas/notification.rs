@@ -1,6 +1,6 @@
 //! `<notification>`: something has changed at the server (G 4.8). Each is acknowledged.
 
-use super::{ParseError, read};
+use super::{ClientAck, ParseError, read};
 use crate::stanza::{Jid, Node};
 
 const TAG: &str = "notification";
@@ -54,6 +54,19 @@ impl Notification {
         match &self.kind {
             NotificationKind::LowPreKeys { .. } | NotificationKind::IdentityChanged => "encrypt",
             NotificationKind::Other(name) => name,
+        }
+    }
+
+    /// Its ack, as a client sends it after having stored what it says.
+    pub fn ack(&self) -> ClientAck {
+        ClientAck {
+            class: TAG.to_owned(),
+            id: self.id.clone(),
+            to: self.from.clone(),
+            participant: self.participant.clone(),
+            recipient: None,
+            kind: Some(self.type_word().to_owned()),
+            error: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `<receipt>`: what became of messages at the other end (G 4.4). Retry receipts: [`super::retry`].
 
-use super::{IncomingMessage, Origin, ParseError, read};
+use super::{ClientAck, IncomingMessage, Origin, ParseError, read};
 use crate::stanza::{Jid, Node};
 
 const TAG: &str = "receipt";
@@ -112,6 +112,19 @@ impl Receipt {
     /// The id of the receipt itself.
     pub fn id(&self) -> &str {
         self.ids.first().map_or("", String::as_str)
+    }
+
+    /// Its ack, as a client sends it after having stored what it says.
+    pub fn ack(&self) -> ClientAck {
+        ClientAck {
+            class: TAG.to_owned(),
+            id: self.id().to_owned(),
+            to: self.peer.clone(),
+            participant: self.participant.clone(),
+            recipient: self.recipient.clone(),
+            kind: self.kind.as_str().map(str::to_owned),
+            error: None,
+        }
     }
 
     /// Writes it.

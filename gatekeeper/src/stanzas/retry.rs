@@ -2,7 +2,7 @@
 //!
 //! Partners must both send and answer them.
 
-use super::{IncomingMessage, Origin, ParseError, ReceiptKind, keys, read};
+use super::{ClientAck, IncomingMessage, Origin, ParseError, ReceiptKind, keys, read};
 use crate::{
     signal::{Bundle, RetryReason},
     stanza::{Jid, Node},
@@ -61,6 +61,19 @@ impl RetryReceipt {
             registration_id,
             keys,
             offline: None,
+        }
+    }
+
+    /// Its ack, as a client sends it after having stored what it says.
+    pub fn ack(&self) -> ClientAck {
+        ClientAck {
+            class: TAG.to_owned(),
+            id: self.id.clone(),
+            to: self.peer.clone(),
+            participant: self.participant.clone(),
+            recipient: self.recipient.clone(),
+            kind: ReceiptKind::Retry.as_str().map(str::to_owned),
+            error: None,
         }
     }
 
