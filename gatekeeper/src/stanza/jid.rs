@@ -1,8 +1,8 @@
 //! Addresses of users, devices, groups and servers.
 //!
 //! The text form is `user@server`, with `:device` after the user unless the device is 0, and with
-//! `integrator-` before the user of an interop address: `1-10853634039893@interop` (G 3.5). A server
-//! alone is its name.
+//! `integrator-` before the user of an interop address: `1-10853634039893@interop` (G 3.5). A known
+//! server alone is its name.
 
 use std::{fmt, str::FromStr};
 
@@ -243,7 +243,11 @@ fn number(text: &str) -> Option<u16> {
 impl fmt::Display for Jid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.user.is_empty() {
-            return f.write_str(self.server.as_str());
+            return match &self.server {
+                // Without the `@` it would be any word.
+                Server::Other(name) => write!(f, "@{name}"),
+                server => f.write_str(server.as_str()),
+            };
         }
         if self.server == Server::Interop {
             write!(f, "{}-", self.integrator)?;
@@ -302,6 +306,7 @@ mod tests {
             "120363-99@g.us",
             "status@broadcast",
             "s.whatsapp.net",
+            "@broadcast",
             "100:2@msgr",
         ] {
             let jid: Jid = text.parse().unwrap();
