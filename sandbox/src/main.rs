@@ -1,2 +1,8 @@
-//! See the workspace README.
-fn main() {}
+//! The program: see [`sandbox::cli`].
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    sandbox::cli::run().await
+}

@@ -1,0 +1,125 @@
+//! What becomes of a stanza from a partner user.
+
+use std::sync::Arc;
+
+use gatekeeper::{
+    stanza::{Jid, Node},
+    stanzas::{ClientAck, Ib, Origin, OutgoingMessage, Receipt, ReceiptKind, ServerAck},
+};
+use tracing::debug;
+
+use super::{iq, session::Session};
+use crate::{account::Account, assumed, mailbox::Class, world::World};
+
+/// Handles one stanza; answers go to the session, the rest to phones and mailboxes.
+pub(super) fn handle(world: &Arc<World>, account: &Arc<Account>, session: &Session, node: &Node) {
+    match node.tag.as_str() {
+        "message" => message(world, account, session, node),
+        "receipt" => receipt(world, account, session, node),
+        "ack" => ack(world, account, node),
+        "iq" => {
+            if let Some(answer) = iq::answer(world, account, session, node) {
+                session.reply(answer);
+            }
+        }
+        "ib" => {
+            if let Ok(Ib::OfflineBatch(count)) = Ib::parse(node) {
+                session.drain(|drain| drain.ask(count.into()));
+                session.wake();
+            }
+        }
+        "chatstate" => {
+            if let Some(to) = node.jid("to")
+                && let Some(phone) = world.phone_by_jid(&to)
+                && !account.lock().blocked.contains(&phone.jid)
+            {
+                phone.arrive(world, account, node);
+            }
+        }
+        "presence" => {}
+        tag => debug!(
+            connection = session.number,
+            tag, "a stanza of no known kind was ignored"
+        ),
+    }
+}
+
+/// Takes a message for a phone: once, however often it is sent, and acknowledges each time.
+fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node) {
+    let Some(ack) = ServerAck::of(node, world.clock.now()) else {
+        // Without an id there is nothing to acknowledge.
+        return;
+    };
+    let Ok(message) = OutgoingMessage::parse(node) else {
+        return session.reply(ack.refusing(assumed::INVALID_STANZA).to_node());
+    };
+    let Some(phone) = world.phone_by_jid(&message.to) else {
+        return session.reply(ack.refusing(assumed::NO_SUCH_USER).to_node());
+    };
+    if !phone.lock().options.third_party_chats {
+        return session.reply(ack.refusing(assumed::NOT_REACHABLE).to_node());
+    }
+    let tries: u32 = message
+        .encs_for(&phone.jid)
+        .iter()
+        .map(|enc| u32::from(enc.count))
+        .sum();
+    if account.is_new(&("message", &message.to, &message.id, tries)) {
+        phone.arrive(world, account, node);
+    }
+    if !world.dice.strikes(world.faults().lose_acks) {
+        session.reply(ack.to_node());
+    }
+}
+
+/// Takes a receipt: what it is for leaves the mailbox, and the phone learns of it.
+fn receipt(world: &World, account: &Arc<Account>, session: &Session, node: &Node) {
+    let Some(ack) = ServerAck::of(node, world.clock.now()) else {
+        return;
+    };
+    let Ok(receipt) = Receipt::parse(node, Origin::Client) else {
+        return session.reply(ack.refusing(assumed::INVALID_STANZA).to_node());
+    };
+    let mut inner = account.lock();
+    for id in &receipt.ids {
+        inner
+            .mailbox
+            .settle(Class::Message, &receipt.peer, id, None);
+    }
+    let hidden =
+        matches!(receipt.kind, ReceiptKind::Read | ReceiptKind::Played) && !inner.read_receipts;
+    drop(inner);
+    world.touch();
+    if !hidden && let Some(phone) = world.phone_by_jid(&receipt.peer) {
+        let tries = node
+            .child_named("retry")
+            .and_then(|retry| retry.u64("count"));
+        let kind = receipt.kind.as_str().unwrap_or_default();
+        if account.is_new(&("receipt", &receipt.peer, &receipt.ids, kind, tries)) {
+            phone.arrive(world, account, node);
+        }
+    }
+    if !world.dice.strikes(world.faults().lose_acks) {
+        session.reply(ack.to_node());
+    }
+}
+
+/// Takes an acknowledgement: what it is for leaves the mailbox.
+fn ack(world: &World, account: &Account, node: &Node) {
+    let Ok(ack) = ClientAck::parse(node) else {
+        return;
+    };
+    let Some(class) = Class::of(&ack.class) else {
+        return;
+    };
+    let from: &Jid = &ack.to;
+    let kind = ack.kind.as_deref().filter(|_| class != Class::Message);
+    account.lock().mailbox.settle(class, from, &ack.id, kind);
+    world.touch();
+    if let Some(error) = ack.error {
+        world.events.emit("nack", || {
+            serde_json::json!({"user": account.identifier, "class": ack.class, "id": ack.id,
+                               "code": error.code()})
+        });
+    }
+}

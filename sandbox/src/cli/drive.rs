@@ -1,0 +1,404 @@
+//! Commands that drive a running sandbox.
+
+use clap::{Args, Subcommand, ValueEnum};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::{At, Outcome, chat, client::Client, say};
+use crate::Number;
+
+/// Make a phone, or do what its owner would do with it
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  sandbox phone +4915112345678 add --name Bea\n  \
+    sandbox phone +4915112345678 send @alice:localhost \"hi\"\n  \
+    sandbox phone +4915112345678 chat @alice:localhost\n  \
+    sandbox phone +4915112345678 options --online false"
+)]
+pub(super) struct PhoneArgs {
+    /// The phone's number, e.g. +4915112345678
+    number: String,
+    #[command(flatten)]
+    at: At,
+    #[command(subcommand)]
+    act: PhoneAct,
+}
+
+#[derive(Debug, Subcommand)]
+enum PhoneAct {
+    /// Make the phone
+    Add {
+        /// Its owner's name; partners never learn it
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// Show the phone
+    Show,
+    /// Send a text
+    Send {
+        /// The partner's user, e.g. @alice:localhost
+        to: String,
+        /// What to say
+        text: String,
+        /// Id of the message that this answers
+        #[arg(long, value_name = "ID")]
+        reply_to: Option<String>,
+    },
+    /// Chat, here in the terminal
+    Chat {
+        /// The partner's user, e.g. @alice:localhost
+        with: String,
+    },
+    /// Print a chat
+    Messages {
+        /// The partner's user, e.g. @alice:localhost
+        with: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// React to a message; without an emoji take the reaction back
+    React {
+        /// The partner's user
+        to: String,
+        /// Id of the message
+        message: String,
+        /// The emoji
+        #[arg(default_value = "")]
+        emoji: String,
+    },
+    /// Send a receipt
+    Receipt {
+        /// The partner's user
+        to: String,
+        /// What to say
+        kind: ReceiptWord,
+        /// Ids of the messages
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Say that the owner types, records, or has stopped
+    Typing {
+        /// The partner's user
+        to: String,
+        /// What the owner does
+        state: TypingWord,
+    },
+    /// Block a partner's user
+    Block {
+        /// The partner's user
+        to: String,
+    },
+    /// Unblock a partner's user
+    Unblock {
+        /// The partner's user
+        to: String,
+    },
+    /// Give the phone new keys, as after a reinstallation
+    Identity,
+    /// Change how the phone behaves
+    Options {
+        /// Send delivery receipts by itself
+        #[arg(long, value_name = "true|false")]
+        auto_receipts: Option<bool>,
+        /// Send read receipts by itself
+        #[arg(long, value_name = "true|false")]
+        auto_read: Option<bool>,
+        /// Be connected
+        #[arg(long, value_name = "true|false")]
+        online: Option<bool>,
+        /// Take part in third-party chats
+        #[arg(long, value_name = "true|false")]
+        third_party_chats: Option<bool>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReceiptWord {
+    Delivery,
+    Read,
+    Played,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TypingWord {
+    Composing,
+    Recording,
+    Paused,
+}
+
+fn word(value: &impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
+/// A JSON object of what was given.
+fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+impl PhoneArgs {
+    pub(super) async fn run(self) -> Outcome {
+        let client = self.at.client();
+        let number = Number::parse(&self.number).map_err(|error| error.to_string())?;
+        let base = format!("/control/phones/{number}");
+        let (part, body) = match self.act {
+            PhoneAct::Add { name } => {
+                let body = json!({"number": number.to_string(), "name": name});
+                client.post("/control/phones", &body).await?;
+                say(format_args!("{number} is there."));
+                return Ok(());
+            }
+            PhoneAct::Show => return print(&client.get(&base).await?),
+            PhoneAct::Chat { with } => return chat::run(&client, &number, &with).await,
+            PhoneAct::Messages { with, json } => {
+                let messages = chat::messages(&client, &number, &with).await?;
+                if json {
+                    return print(&json!(messages));
+                }
+                for message in &messages {
+                    say(chat::line(message, &with));
+                }
+                return Ok(());
+            }
+            PhoneAct::Send { to, text, reply_to } => {
+                let body = object([
+                    ("to", Some(to.into())),
+                    ("kind", Some("text".into())),
+                    ("text", Some(text.into())),
+                    ("reply_to", reply_to.map(Value::from)),
+                ]);
+                ("messages", body)
+            }
+            PhoneAct::React { to, message, emoji } => (
+                "reactions",
+                json!({"to": to, "message": message, "emoji": emoji}),
+            ),
+            PhoneAct::Receipt { to, kind, ids } => (
+                "receipts",
+                json!({"to": to, "type": word(&kind), "ids": ids}),
+            ),
+            PhoneAct::Typing { to, state } => ("typing", json!({"to": to, "state": word(&state)})),
+            PhoneAct::Block { to } => ("block", json!({"to": to, "blocked": true})),
+            PhoneAct::Unblock { to } => ("block", json!({"to": to, "blocked": false})),
+            PhoneAct::Identity => ("identity", json!({})),
+            PhoneAct::Options {
+                auto_receipts,
+                auto_read,
+                online,
+                third_party_chats,
+            } => {
+                let body = object([
+                    ("auto_receipts", auto_receipts.map(Value::from)),
+                    ("auto_read", auto_read.map(Value::from)),
+                    ("online", online.map(Value::from)),
+                    ("third_party_chats", third_party_chats.map(Value::from)),
+                ]);
+                ("options", body)
+            }
+        };
+        let answer = client.post(&format!("{base}/{part}"), &body).await?;
+        match answer.get("id").and_then(Value::as_str) {
+            Some(id) => say(id),
+            None if answer == json!({}) => say("done"),
+            None => print(&answer)?,
+        }
+        Ok(())
+    }
+}
+
+fn print(value: &Value) -> Outcome {
+    say(serde_json::to_string_pretty(value).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// `sandbox phones`.
+pub(super) async fn phones(client: &Client) -> Outcome {
+    let phones = client.get("/control/phones").await?;
+    let phones = phones.as_array().map(Vec::as_slice).unwrap_or_default();
+    if phones.is_empty() {
+        say("No phones yet: sandbox phone +4915112345678 add --name Bea");
+    }
+    for phone in phones {
+        let chats = phone["chats"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let with: Vec<_> = chats
+            .iter()
+            .filter_map(|chat| chat["with"].as_str())
+            .collect();
+        say(format_args!(
+            "{}  {}  {}",
+            phone["number"].as_str().unwrap_or_default(),
+            phone["name"].as_str().unwrap_or_default(),
+            with.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// `sandbox partners`.
+pub(super) async fn partners(client: &Client) -> Outcome {
+    print(&client.get("/control/partners").await?)
+}
+
+/// `sandbox root`.
+pub(super) async fn root(client: &Client) -> Outcome {
+    let about = client.get("/control").await?;
+    say(about["root"]
+        .as_str()
+        .ok_or("the sandbox names no root key")?);
+    Ok(())
+}
+
+/// `sandbox events`.
+pub(super) async fn events(client: &Client) -> Outcome {
+    let mut events = Box::pin(client.events().await?);
+    while let Some(event) = events.next().await {
+        let event = event?;
+        let mut line = event.data;
+        if let Value::Object(fields) = &mut line {
+            fields.insert("event".to_owned(), event.name.into());
+        }
+        say(line);
+    }
+    Ok(())
+}
+
+/// Show or change what goes wrong
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  sandbox faults\n  \
+    sandbox faults --reset --seed 7 --drop-connection-every 20 --lose-acks 0.1\n  \
+    sandbox faults --stream-error 515")]
+pub(super) struct FaultsArgs {
+    #[command(flatten)]
+    at: At,
+    /// Turn everything off first
+    #[arg(long)]
+    reset: bool,
+    /// Start the sequence of chances again from this seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Deliver stanzas twice, with this probability
+    #[arg(long, value_name = "P")]
+    duplicate: Option<f64>,
+    /// Let stanzas change places, with this probability
+    #[arg(long, value_name = "P")]
+    reorder: Option<f64>,
+    /// Lose the server's acks, with this probability
+    #[arg(long, value_name = "P")]
+    lose_acks: Option<f64>,
+    /// Damage ciphertexts to partner users, with this probability
+    #[arg(long, value_name = "P")]
+    corrupt: Option<f64>,
+    /// Add attributes and children that nobody knows, with this probability
+    #[arg(long, value_name = "P")]
+    unknown_extras: Option<f64>,
+    /// Cut every connection after this many stanzas; 0 never
+    #[arg(long, value_name = "N")]
+    drop_connection_every: Option<u64>,
+    /// Hold every stanza back for this long
+    #[arg(long, value_name = "MS")]
+    delay_ms: Option<u64>,
+    /// End all connections once with this error
+    #[arg(long, value_name = "CODE")]
+    stream_error: Option<u16>,
+    /// Give out bundles without one-time prekeys
+    #[arg(long, value_name = "true|false")]
+    prekeys_exhausted: Option<bool>,
+    /// What is wrong with the tokens of pushes: wrong_aud, wrong_kid, expired or none
+    #[arg(long, value_name = "FAULT")]
+    push_token: Option<String>,
+}
+
+impl FaultsArgs {
+    pub(super) async fn run(self) -> Outcome {
+        let client = self.at.client();
+        let body = object([
+            ("reset", self.reset.then_some(Value::Bool(true))),
+            ("seed", self.seed.map(Value::from)),
+            ("duplicate", self.duplicate.map(Value::from)),
+            ("reorder", self.reorder.map(Value::from)),
+            ("lose_acks", self.lose_acks.map(Value::from)),
+            ("corrupt", self.corrupt.map(Value::from)),
+            ("unknown_extras", self.unknown_extras.map(Value::from)),
+            (
+                "drop_connection_every",
+                self.drop_connection_every.map(Value::from),
+            ),
+            ("delay_ms", self.delay_ms.map(Value::from)),
+            ("stream_error", self.stream_error.map(Value::from)),
+            ("prekeys_exhausted", self.prekeys_exhausted.map(Value::from)),
+            ("push_token", self.push_token.map(Value::from)),
+        ]);
+        if body == json!({}) {
+            return print(&client.get("/control/faults").await?);
+        }
+        print(&client.post("/control/faults", &body).await?)
+    }
+}
+
+/// Show or advance the sandbox's clock
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sandbox clock --advance 31d")]
+pub(super) struct ClockArgs {
+    #[command(flatten)]
+    at: At,
+    /// How far: seconds, or a number with s, m, h or d
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    advance: Option<u64>,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Err(format!("`{unit}` is no unit: use s, m, h or d, e.g. 31d")),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "write a number and a unit, e.g. 31d".to_owned())
+}
+
+impl ClockArgs {
+    pub(super) async fn run(self) -> Outcome {
+        let client = self.at.client();
+        print(&match self.advance {
+            None => client.get("/control/clock").await?,
+            Some(seconds) => {
+                client
+                    .post("/control/clock", &json!({"advance_seconds": seconds}))
+                    .await?
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        assert_eq!(seconds("31d"), Ok(31 * 86400));
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("2h"), Ok(7200));
+        for text in ["", "d", "3w", "-1", "99999999999999999999d"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

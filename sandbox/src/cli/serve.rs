@@ -1,0 +1,137 @@
+//! `sandbox serve`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Outcome, say};
+use crate::{Config, PartnerConfig, Sandbox};
+
+const CONTROL_API: &str = "\
+Control API (JSON; all ids are stanza ids):
+  GET  /control                             addresses and root key
+  POST /control/phones                      {\"number\":\"+4915112345678\",\"name\":\"Bea\"}
+  GET  /control/phones
+  POST /control/phones/{number}/messages    {\"to\":\"@alice:localhost\",\"kind\":\"text\",\"text\":\"hi\",\"reply_to\"?:id}
+  GET  /control/phones/{number}/messages?with=@alice:localhost[&after=id]
+  POST /control/phones/{number}/reactions   {\"to\",\"message\",\"emoji\"}   (an empty emoji takes it back)
+  POST /control/phones/{number}/edits       {\"to\",\"message\",\"text\"}
+  POST /control/phones/{number}/revokes     {\"to\",\"message\"}
+  POST /control/phones/{number}/receipts    {\"to\",\"type\":\"delivery|read|played\",\"ids\":[...]}
+  POST /control/phones/{number}/typing      {\"to\",\"state\":\"composing|recording|paused\"}
+  POST /control/phones/{number}/block       {\"to\",\"blocked\":true}
+  POST /control/phones/{number}/identity    {}
+  POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"online\",\"third_party_chats\"}
+  GET  /control/events                      server-sent events
+  GET  /control/faults  POST /control/faults
+       {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,
+        \"unknown_extras\":0.1,\"drop_connection_every\":20,\"delay_ms\":50,\"stream_error\":515,
+        \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|none\"}
+  GET  /control/clock   POST /control/clock {\"advance_seconds\":2678400}
+  GET  /control/partners                    enlisted users, devices, what waits for them
+  GET  /control/wire                        all bytes that partners sent (with --record)
+
+Example:
+  sandbox serve --partner integrator=1,base_url=http://127.0.0.1:29334 --state sandbox.json";
+
+/// Run the sandbox until it is interrupted
+#[derive(Debug, Args)]
+#[command(after_help = CONTROL_API)]
+pub(super) struct Serve {
+    /// Where the control API listens; port 0 takes a free one. It has no password: keep it on
+    /// loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29400")]
+    control: SocketAddr,
+    /// Where the gatekeeper's HTTP side listens: enlistment, key set, the chat's WebSocket
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29401")]
+    http: SocketAddr,
+    /// Where the chat listens for plain TCP
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29402")]
+    tcp: SocketAddr,
+    /// A partner service: integrator=N,base_url=URL[,audience=…][,issuer=…][,push_audience=…]; may
+    /// be repeated
+    #[arg(long = "partner", value_name = "SETTINGS")]
+    partners: Vec<PartnerConfig>,
+    /// Keep keys, users, mailboxes and phones in this file over a restart
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Record every byte that partners send in this file
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Seed of faults and of the variety on the wire
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Send plain stanzas only: no compression, all digits packed, frames whole
+    #[arg(long)]
+    plain: bool,
+    /// Seconds between two fetches of a partner's key set
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    jwks_interval: u64,
+    /// Messages that a phone keeps per chat; without it all
+    #[arg(long, value_name = "N")]
+    log_limit: Option<usize>,
+    /// Print one JSON line with all addresses when ready
+    #[arg(long)]
+    json: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Outcome {
+        let filter = EnvFilter::try_from_env("SANDBOX_LOG").unwrap_or_else(|_| "info".into());
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+        if !self.control.ip().is_loopback() {
+            tracing::warn!("the control API has no password and does not listen on loopback");
+        }
+        let sandbox = Sandbox::start(Config {
+            control: self.control,
+            http: self.http,
+            tcp: self.tcp,
+            partners: self.partners,
+            state: self.state,
+            record: self.record,
+            seed: self.seed,
+            variety: !self.plain,
+            jwks_interval: Duration::from_secs(self.jwks_interval),
+            log_limit: self.log_limit,
+        })
+        .await
+        .map_err(|error| error.to_string())?;
+        let addresses = sandbox.addresses();
+        if self.json {
+            say(json!(addresses));
+        } else {
+            say(format_args!(
+                "Sandbox gatekeeper. Nothing here reaches WhatsApp.\n\
+                 control API  {}\nenlistment   {}\npush keys    {}\nchat         {}\n\
+                 chat (TCP)   {}\ntrust root   {}",
+                addresses.control,
+                addresses.enlistment,
+                addresses.jwks,
+                addresses.chat,
+                addresses.chat_tcp,
+                addresses.root,
+            ));
+        }
+        stop_signal().await?;
+        sandbox.stop().await;
+        Ok(())
+    }
+}
+
+/// Waits for an interrupt or the order to terminate.
+async fn stop_signal() -> Outcome {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {error}"));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

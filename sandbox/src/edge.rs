@@ -1,0 +1,110 @@
+//! The gatekeeper's HTTP side, as partners see it: enlistment, the key set of its pushes, and the
+//! chat's WebSocket.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, WebSocketUpgrade},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use gatekeeper::{
+    enlist::{EnlistAnswer, EnlistForm, FormError, MAX_FORM},
+    frame::MAX_PAYLOAD,
+    token::Jwks,
+};
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::{assumed::EnlistFailure, chat, world::World};
+
+/// Path of the enlistment.
+pub use gatekeeper::enlist::PATH as ENLIST_PATH;
+
+/// Path of the key set that verifies pushes.
+pub const JWKS_PATH: &str = "/.well-known/jwks";
+
+/// Path of the chat's WebSocket.
+pub const CHAT_PATH: &str = "/ws/chat";
+
+#[derive(Clone, Debug)]
+struct Context {
+    world: Arc<World>,
+    connections: TaskTracker,
+}
+
+/// The routes.
+pub(crate) fn router(world: Arc<World>, connections: TaskTracker) -> Router {
+    Router::new()
+        .route(ENLIST_PATH, post(enlist))
+        .route(JWKS_PATH, get(jwks))
+        .route(CHAT_PATH, get(chat))
+        // More than a form may have, so that one that is too long is answered as a form is.
+        .layer(DefaultBodyLimit::max(8 * MAX_FORM))
+        .with_state(Context { world, connections })
+}
+
+/// Enlists a user. The answer to everything that is a form is 200; what became of it stands inside.
+async fn enlist(
+    State(Context { world, .. }): State<Context>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    world.recorder.write(&body);
+    let is_form = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
+    if !is_form {
+        return (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the arguments as application/x-www-form-urlencoded",
+        )
+            .into_response();
+    }
+    let outcome = match EnlistForm::parse(&body) {
+        Ok(form) => world.enlist(&form).await,
+        Err(FormError::TokenSize(_) | FormError::TooLong) => Err(EnlistFailure::BadToken),
+        Err(_) => Err(EnlistFailure::BadParam),
+    };
+    let answer = match outcome {
+        Ok(login) => EnlistAnswer::Ok { login },
+        Err(failure) => {
+            info!(reason = failure.as_str(), "an enlistment was refused");
+            world.events.emit(
+                "enlist_refused",
+                || serde_json::json!({"reason": failure.as_str()}),
+            );
+            EnlistAnswer::Fail {
+                reason: failure.as_str().to_owned(),
+            }
+        }
+    };
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        answer.to_json(),
+    )
+        .into_response()
+}
+
+/// The public half of the key that signs pushes.
+async fn jwks(State(Context { world, .. }): State<Context>) -> Response {
+    let keys = vec![world.keys.signing.jwk().clone()];
+    axum::Json(Jwks { keys }).into_response()
+}
+
+/// The chat.
+async fn chat(State(context): State<Context>, upgrade: WebSocketUpgrade) -> Response {
+    // A frame and what may come glued to it.
+    let largest = MAX_PAYLOAD + 64 * 1024;
+    upgrade
+        .max_message_size(largest)
+        .max_frame_size(largest)
+        .on_upgrade(move |socket| {
+            let Context { world, connections } = context;
+            connections.track_future(chat::serve_websocket(world, socket))
+        })
+}

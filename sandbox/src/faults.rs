@@ -1,0 +1,236 @@
+//! Faults on demand: what a network and a server may do wrong, seeded and repeatable.
+
+use std::sync::Mutex;
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong, and how often. Every `p` is a probability from 0 to 1; all are off at start.
+///
+/// `POST /control/faults` sets the fields it names and leaves the others; `{"reset": true}` first
+/// turns everything off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Faults {
+    /// Seed of the dice. Setting it starts their sequence again.
+    pub seed: u64,
+    /// A stanza to a partner user is delivered twice.
+    pub duplicate: f64,
+    /// A stanza to a partner user changes places with the one after it.
+    pub reorder: f64,
+    /// Every connection is cut after this many stanzas (messages, receipts and notifications, both
+    /// directions); 0 never.
+    pub drop_connection_every: u64,
+    /// Every stanza to a partner user waits this long, in milliseconds.
+    pub delay_ms: u64,
+    /// Bundles that partner users fetch, and those that phones fetch, have no one-time prekey.
+    pub prekeys_exhausted: bool,
+    /// The server's ack of a partner user's message or receipt is not sent.
+    pub lose_acks: f64,
+    /// A message to a partner user reaches it with a damaged ciphertext.
+    pub corrupt: f64,
+    /// A stanza to a partner user carries an attribute and a child that nobody knows.
+    pub unknown_extras: f64,
+    /// What is wrong with the token of the next pushes.
+    pub push_token: Option<PushFault>,
+}
+
+/// A way in which the token of a push can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushFault {
+    /// It is meant for somebody else.
+    WrongAud,
+    /// It names a key that the sandbox does not publish.
+    WrongKid,
+    /// Its time is over.
+    Expired,
+}
+
+/// A change of [`Faults`], as the control API takes it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultsChange {
+    /// Turn all faults off before the rest of this change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<bool>,
+    /// See [`Faults::seed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// See [`Faults::duplicate`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<f64>,
+    /// See [`Faults::reorder`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<f64>,
+    /// See [`Faults::drop_connection_every`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_connection_every: Option<u64>,
+    /// See [`Faults::delay_ms`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// Ends every open connection once with `<stream:error code=…>`, e.g. 515 or 503; with none open,
+    /// the next one to log in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_error: Option<u16>,
+    /// See [`Faults::prekeys_exhausted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prekeys_exhausted: Option<bool>,
+    /// See [`Faults::lose_acks`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lose_acks: Option<f64>,
+    /// See [`Faults::corrupt`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<f64>,
+    /// See [`Faults::unknown_extras`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_extras: Option<f64>,
+    /// See [`Faults::push_token`]; `"none"` makes the tokens right again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_token: Option<PushFaultChange>,
+}
+
+/// [`PushFault`] or none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushFaultChange {
+    /// The tokens are right.
+    None,
+    /// See [`PushFault::WrongAud`].
+    WrongAud,
+    /// See [`PushFault::WrongKid`].
+    WrongKid,
+    /// See [`PushFault::Expired`].
+    Expired,
+}
+
+/// A probability outside 0 to 1, by the name of its field.
+#[derive(Debug, thiserror::Error)]
+#[error("`{field}` is {value}: give a probability from 0 (never) to 1 (always)")]
+pub struct NotAProbability {
+    field: &'static str,
+    value: f64,
+}
+
+impl Faults {
+    /// These faults with `change` applied.
+    pub fn changed(&self, change: &FaultsChange) -> Result<Self, NotAProbability> {
+        let mut next = if change.reset == Some(true) {
+            Self::default()
+        } else {
+            *self
+        };
+        for (field, value, slot) in [
+            ("duplicate", change.duplicate, &mut next.duplicate),
+            ("reorder", change.reorder, &mut next.reorder),
+            ("lose_acks", change.lose_acks, &mut next.lose_acks),
+            ("corrupt", change.corrupt, &mut next.corrupt),
+            (
+                "unknown_extras",
+                change.unknown_extras,
+                &mut next.unknown_extras,
+            ),
+        ] {
+            if let Some(value) = value {
+                if !(0.0..=1.0).contains(&value) {
+                    return Err(NotAProbability { field, value });
+                }
+                *slot = value;
+            }
+        }
+        next.seed = change.seed.unwrap_or(next.seed);
+        next.drop_connection_every = change
+            .drop_connection_every
+            .unwrap_or(next.drop_connection_every);
+        next.delay_ms = change.delay_ms.unwrap_or(next.delay_ms);
+        next.prekeys_exhausted = change.prekeys_exhausted.unwrap_or(next.prekeys_exhausted);
+        if let Some(push_token) = change.push_token {
+            next.push_token = match push_token {
+                PushFaultChange::None => None,
+                PushFaultChange::WrongAud => Some(PushFault::WrongAud),
+                PushFaultChange::WrongKid => Some(PushFault::WrongKid),
+                PushFaultChange::Expired => Some(PushFault::Expired),
+            };
+        }
+        Ok(next)
+    }
+}
+
+/// The dice that decide whether a fault strikes.
+#[derive(Debug)]
+pub struct Dice {
+    rng: Mutex<SmallRng>,
+}
+
+impl Dice {
+    /// Dice whose sequence follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            rng: Mutex::new(SmallRng::seed_from_u64(seed)),
+        }
+    }
+
+    /// Starts the sequence again from `seed`.
+    pub fn reseed(&self, seed: u64) {
+        *crate::lock(&self.rng) = SmallRng::seed_from_u64(seed);
+    }
+
+    /// Whether something of this probability happens now. Certainties do not use up the sequence.
+    pub fn strikes(&self, probability: f64) -> bool {
+        if probability <= 0.0 {
+            return false;
+        }
+        probability >= 1.0 || crate::lock(&self.rng).random::<f64>() < probability
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults() {
+        let roll = |dice: &Dice| (0..64).map(|_| dice.strikes(0.3)).collect::<Vec<_>>();
+        let dice = Dice::new(7);
+        let first = roll(&dice);
+        assert_eq!(first, roll(&Dice::new(7)));
+        assert_ne!(first, roll(&Dice::new(8)));
+        dice.reseed(7);
+        assert_eq!(first, roll(&dice));
+    }
+
+    #[test]
+    fn a_change_touches_only_what_it_names() {
+        let faults = Faults {
+            duplicate: 0.5,
+            delay_ms: 7,
+            ..Faults::default()
+        };
+        let change = FaultsChange {
+            lose_acks: Some(1.0),
+            ..FaultsChange::default()
+        };
+        let next = faults.changed(&change).unwrap();
+        assert_eq!(
+            next,
+            Faults {
+                lose_acks: 1.0,
+                ..faults
+            }
+        );
+        let reset = FaultsChange {
+            reset: Some(true),
+            ..FaultsChange::default()
+        };
+        assert_eq!(faults.changed(&reset).unwrap(), Faults::default());
+    }
+
+    #[test]
+    fn a_probability_above_one_is_refused_by_name() {
+        let change = FaultsChange {
+            duplicate: Some(1.5),
+            ..FaultsChange::default()
+        };
+        let error = Faults::default().changed(&change).unwrap_err().to_string();
+        assert!(error.contains("`duplicate` is 1.5"), "{error}");
+    }
+}
