@@ -1,0 +1,219 @@
+//! The control API: its events, its record, and what it refuses.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::rig::{ALICE, BEA, Rig};
+
+/// Checks that a refusal names cause and cure.
+fn explained(answer: &Value) {
+    for field in ["error", "cure"] {
+        assert!(
+            answer[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_with_cause_and_cure() {
+    let rig = Rig::start().await;
+    rig.bea().await;
+    rig.alice().await;
+    let messages = format!("/control/phones/{BEA}/messages");
+    for (path, body, status) in [
+        (
+            "/control/phones",
+            json!({"number": BEA, "name": "Bea"}),
+            409,
+        ),
+        ("/control/phones", json!({"number": "nonsense"}), 400),
+        (
+            "/control/phones",
+            json!({"number": "+4915100000000", "colour": "red"}),
+            400,
+        ),
+        ("/control/phones", json!([]), 400),
+        (&messages, json!({"to": ALICE, "kind": "text"}), 400),
+        (
+            &messages,
+            json!({"to": ALICE, "kind": "text", "text": ""}),
+            400,
+        ),
+        (
+            &messages,
+            json!({"to": ALICE, "kind": "hologram", "text": "x"}),
+            400,
+        ),
+        (
+            &messages,
+            json!({"to": ALICE, "kind": "image", "text": "x"}),
+            400,
+        ),
+        (
+            &messages,
+            json!({"to": "@nobody:localhost", "kind": "text", "text": "x"}),
+            404,
+        ),
+        (
+            &messages,
+            json!({"to": ALICE, "kind": "text", "text": "x", "reply_to": "3EB0"}),
+            404,
+        ),
+        (
+            &messages,
+            json!({"to": ALICE, "kind": "text", "text": "x", "volume": 11}),
+            400,
+        ),
+        (
+            "/control/phones/+4915100000000/messages",
+            json!({"to": ALICE, "kind": "text"}),
+            404,
+        ),
+        ("/control/phones/nonsense/identity", json!({}), 400),
+        (
+            &format!("/control/phones/{BEA}/receipts"),
+            json!({"to": ALICE, "type": "x", "ids": []}),
+            400,
+        ),
+        (
+            &format!("/control/phones/{BEA}/receipts"),
+            json!({"to": ALICE, "type": "read", "ids": []}),
+            400,
+        ),
+        (
+            &format!("/control/phones/{BEA}/typing"),
+            json!({"to": ALICE, "state": "sleeping"}),
+            400,
+        ),
+        (
+            &format!("/control/phones/{BEA}/edits"),
+            json!({"to": ALICE, "message": "x", "text": "y"}),
+            404,
+        ),
+        (
+            &format!("/control/phones/{BEA}/options"),
+            json!({"online": "maybe"}),
+            400,
+        ),
+        ("/control/faults", json!({"duplicate": 2}), 400),
+        ("/control/faults", json!({"duplciate": 0.2}), 400),
+        ("/control/clock", json!({"advance_seconds": -1}), 400),
+        ("/control/nothing", json!({}), 404),
+        ("/control/partners", json!({}), 405),
+    ] {
+        let (got, answer) = rig.try_post(path, body.clone()).await;
+        assert_eq!(got, status, "{path} {body}: {answer}");
+        explained(&answer);
+    }
+    let (_, answer) = rig
+        .try_post(&messages, json!({"to": ALICE, "kind": "hologram"}))
+        .await;
+    assert!(answer["error"].as_str().unwrap().contains("hologram"));
+}
+
+#[tokio::test]
+async fn not_json_and_other_origins_are_refused() {
+    let rig = Rig::start().await;
+    let client = reqwest::Client::new();
+    let control = rig.addresses().control;
+    let url = format!("{control}/control/phones");
+    let answer = client.post(&url).body("number=+49").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    explained(&answer.json().await.unwrap());
+
+    let from = |origin: &str| client.get(&url).header("origin", origin.to_owned()).send();
+    let answer = from("https://elsewhere.example").await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    explained(&answer.json().await.unwrap());
+    assert_eq!(from(&control).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_offline_phone_says_why_it_cannot_send() {
+    let rig = Rig::start().await;
+    rig.bea().await;
+    rig.alice().await;
+    rig.post(
+        &format!("/control/phones/{BEA}/options"),
+        json!({"online": false}),
+    )
+    .await;
+    let body = json!({"to": ALICE, "kind": "text", "text": "hi"});
+    let (status, answer) = rig
+        .try_post(&format!("/control/phones/{BEA}/messages"), body)
+        .await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(answer["cure"].as_str().unwrap().contains("`online`"));
+}
+
+#[tokio::test]
+async fn events_tell_what_happens() {
+    let rig = Rig::start().await;
+    let mut events = rig.events().await;
+    let (mut alice, mut chat, bea) = rig.talking().await;
+    assert_eq!(events.find("enlisted").await["user"], ALICE);
+    assert_eq!(events.find("connected").await["user"], ALICE);
+    chat.deliver(&alice.text(&bea, "3EB01", "hi").to_node())
+        .await;
+    let message = events.find("message").await;
+    assert_eq!(
+        (&message["phone"], &message["with"]),
+        (&json!(BEA), &json!(ALICE))
+    );
+    assert_eq!(message["message"]["text"], "hi");
+    drop(chat);
+    assert_eq!(events.find("disconnected").await["user"], ALICE);
+}
+
+#[tokio::test]
+async fn the_record_holds_what_partners_sent_and_no_plaintext() {
+    const CANARY: &str = "canary-d41d8cd98f00b204";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wire");
+    let rig = Rig::with(|config| config.record = Some(path.clone())).await;
+    let (mut alice, mut chat, bea) = rig.talking().await;
+    chat.deliver(&alice.text(&bea, "3EB0CAFE", CANARY).to_node())
+        .await;
+    assert_eq!(rig.bea_sees().await[0]["text"], CANARY);
+
+    let url = format!("{}/control/wire", rig.addresses().control);
+    let wire = reqwest::get(url).await.unwrap().bytes().await.unwrap();
+    let holds = |what: &[u8]| wire.windows(what.len()).any(|window| window == what);
+    assert!(holds(b"authkey="), "the enlistment");
+    assert!(
+        holds(&rig.partner.token(ALICE).into_bytes()[..40]),
+        "the login"
+    );
+    assert!(
+        holds(&[0x3e, 0xb0, 0xca, 0xfe]),
+        "the stanza, with its id packed"
+    );
+    assert!(!holds(CANARY.as_bytes()), "and not what it says");
+    assert_eq!(std::fs::read(&path).unwrap(), wire);
+
+    let off = Rig::start().await;
+    let url = format!("{}/control/wire", off.addresses().control);
+    let answer = reqwest::get(url).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    explained(&answer.json().await.unwrap());
+}
+
+#[tokio::test]
+async fn the_log_can_be_limited() {
+    let rig = Rig::with(|config| config.log_limit = Some(3)).await;
+    rig.bea().await;
+    rig.alice().await;
+    for number in 0..5 {
+        rig.bea_says(&number.to_string()).await;
+    }
+    let seen = rig.bea_sees().await;
+    let texts: Vec<_> = seen
+        .iter()
+        .map(|one| one["text"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, ["2", "3", "4"]);
+    let after = seen[1]["id"].as_str().unwrap();
+    let path = format!("/control/phones/{BEA}/messages?with={ALICE}&after={after}");
+    assert_eq!(rig.get(&path).await.as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,19 @@
+//! The sandbox over real sockets: as a partner's bridge sees it, as whoever drives it sees it, and
+//! with a client that we did not write.
+
+#[path = "../../../gatekeeper/tests/it/peer.rs"]
+mod peer;
+
+mod baileys;
+mod chat;
+mod client;
+mod clock;
+mod control;
+mod enlistment;
+mod faults;
+mod login;
+mod partner;
+mod push;
+mod restart;
+mod rig;
+mod wait;

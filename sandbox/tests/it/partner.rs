@@ -1,0 +1,146 @@
+//! The HTTP side of a partner: its key set and its push endpoint.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU16, AtomicUsize, Ordering},
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    routing::{get, post},
+};
+use gatekeeper::token::{Claims, Jwks, SigningKey};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+pub(crate) const AUDIENCE: &str = "WHATSAPP";
+
+/// One push as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Push {
+    pub(crate) token: String,
+    pub(crate) content_type: String,
+    pub(crate) body: Value,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    keys: Mutex<Vec<SigningKey>>,
+    pushes: Mutex<Vec<Push>>,
+    push_status: AtomicU16,
+    fetches: AtomicUsize,
+}
+
+/// A partner's server on a free port; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Partner {
+    pub(crate) base_url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Partner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Partner {
+    pub(crate) async fn start() -> Self {
+        let shared = Arc::new(Shared::default());
+        shared
+            .keys
+            .lock()
+            .unwrap()
+            .push(SigningKey::generate().unwrap());
+        shared.push_status.store(200, Ordering::SeqCst);
+        let router = Router::new()
+            .route("/whatsapp/.well-known/oauth/openid/jwks", get(jwks))
+            .route("/whatsapp/push", post(push))
+            .with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/whatsapp", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            base_url,
+            shared,
+            task,
+        }
+    }
+
+    /// A token for a user, with the newest key.
+    pub(crate) fn token(&self, identifier: &str) -> String {
+        self.token_for(identifier, AUDIENCE, 3600)
+    }
+
+    pub(crate) fn token_for(&self, identifier: &str, audience: &str, ttl: u64) -> String {
+        let now = now() - 1;
+        let claims = Claims::new(&self.base_url, audience, now, ttl).about(identifier);
+        self.shared
+            .keys
+            .lock()
+            .unwrap()
+            .last()
+            .unwrap()
+            .issue(&claims)
+            .unwrap()
+    }
+
+    /// Publishes and uses another key, and no longer the old one.
+    pub(crate) fn rotate(&self) {
+        *self.shared.keys.lock().unwrap() = vec![SigningKey::generate().unwrap()];
+    }
+
+    pub(crate) fn answer_pushes_with(&self, status: u16) {
+        self.shared.push_status.store(status, Ordering::SeqCst);
+    }
+
+    pub(crate) fn pushes(&self) -> Vec<Push> {
+        self.shared.pushes.lock().unwrap().clone()
+    }
+
+    /// How often the key set was fetched.
+    pub(crate) fn fetches(&self) -> usize {
+        self.shared.fetches.load(Ordering::SeqCst)
+    }
+}
+
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+async fn jwks(State(shared): State<Arc<Shared>>) -> Json<Jwks> {
+    shared.fetches.fetch_add(1, Ordering::SeqCst);
+    let keys = shared
+        .keys
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|key| key.jwk().clone())
+        .collect();
+    Json(Jwks { keys })
+}
+
+async fn push(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> StatusCode {
+    let text = |name| headers[name].to_str().unwrap().to_owned();
+    let token = text(header::AUTHORIZATION)
+        .strip_prefix("Bearer ")
+        .unwrap()
+        .to_owned();
+    let content_type = text(header::CONTENT_TYPE);
+    shared.pushes.lock().unwrap().push(Push {
+        token,
+        content_type,
+        body,
+    });
+    StatusCode::from_u16(shared.push_status.load(Ordering::SeqCst)).unwrap()
+}
