@@ -40,6 +40,7 @@ const sendQueues = new Map(); // room id -> promise of the last send, so that a 
 const timelines = new Map(); // room id -> events in the server's order, each once
 const known = new Set(); // event ids in `timelines`
 
+const hopes = []; // who waits for a change in this process
 let announced = false;
 function changed() {
     if (announced) return;
@@ -47,6 +48,7 @@ function changed() {
     setTimeout(() => {
         announced = false;
         reply({ changed: true });
+        for (const hope of hopes.splice(0)) hope();
     }, 20);
 }
 
@@ -89,6 +91,32 @@ function room(id) {
     return found;
 }
 
+/** Resolves when `is` gives something; asked again whenever anything has changed. */
+async function until(is) {
+    for (;;) {
+        const value = await is();
+        if (value) return value;
+        await new Promise((resolve) => hopes.push(resolve));
+    }
+}
+
+/**
+ * Waits until the homeserver's word of our own join is here, and with it the room's state: before that the library
+ * does not know that a room is encrypted, and would send in the clear.
+ */
+async function joined(roomId) {
+    await until(() =>
+        (timelines.get(roomId) ?? []).some(
+            (event) =>
+                event.getType() === "m.room.member" &&
+                event.getStateKey() === client.getUserId() &&
+                event.getContent().membership === "join",
+        ),
+    );
+    if (!room(roomId).hasEncryptionStateEvent()) return;
+    await until(() => client.getCrypto().isEncryptionEnabledInRoom(roomId));
+}
+
 /** Sends one after another per room: the library alone would let two sends overtake each other. */
 function inOrder(roomId, work) {
     const next = (sendQueues.get(roomId) ?? Promise.resolve()).catch(() => {}).then(work);
@@ -100,7 +128,7 @@ const send = (roomId, type, content, txn) =>
     inOrder(roomId, () => client.sendEvent(roomId, null, type, content, txn));
 
 const ops = {
-    async login({ homeserver, user, password, device_name, exclude_insecure }) {
+    async login({ homeserver, user, password, device_name, exclude_insecure, cross_sign }) {
         const guest = sdk.createClient({ baseUrl: homeserver });
         const session = await guest.loginRequest({
             type: "m.login.password",
@@ -116,10 +144,12 @@ const ops = {
         });
         await client.initRustCrypto({ useIndexedDB: false });
         const crypto = client.getCrypto();
-        await crypto.bootstrapCrossSigning({
-            authUploadDeviceSigningKeys: (upload) =>
-                upload({ type: "m.login.password", identifier: { type: "m.id.user", user }, password }),
-        });
+        if (cross_sign) {
+            await crypto.bootstrapCrossSigning({
+                authUploadDeviceSigningKeys: (upload) =>
+                    upload({ type: "m.login.password", identifier: { type: "m.id.user", user }, password }),
+            });
+        }
         if (exclude_insecure) crypto.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
 
         client.on(sdk.RoomEvent.Timeline, (event, where, toStart) => record(event, where, toStart));
@@ -147,7 +177,7 @@ const ops = {
         const state = encrypted
             ? [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }]
             : [];
-        return client.createRoom({
+        const created = await client.createRoom({
             invite,
             name,
             is_direct: is_direct ?? false,
@@ -155,10 +185,13 @@ const ops = {
             room_version,
             initial_state: state,
         });
+        await joined(created.room_id);
+        return created;
     },
 
     async join({ room_id }) {
         await client.joinRoom(room_id);
+        await joined(room_id);
         return {};
     },
 

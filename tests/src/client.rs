@@ -69,6 +69,20 @@ impl Client {
     ///
     /// When Node or its packages are missing, or the homeserver refuses.
     pub async fn login(login: &Login<'_>, log: &Path) -> Result<Self> {
+        Self::start(login, true, log).await
+    }
+
+    /// As [`Client::login`], but the user has no cross-signing keys and the device is signed by nobody: what a
+    /// careful client must not trust.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::login`].
+    pub async fn login_unsigned(login: &Login<'_>, log: &Path) -> Result<Self> {
+        Self::start(login, false, log).await
+    }
+
+    async fn start(login: &Login<'_>, signed: bool, log: &Path) -> Result<Self> {
         let packages = install()?;
         let mut node = Command::new("node");
         node.arg(scripts().join("matrix-client.mjs"))
@@ -101,7 +115,8 @@ impl Client {
                 "login",
                 json!({
                     "homeserver": login.homeserver, "user": login.user, "password": login.password,
-                    "exclude_insecure": !login.accepts_insecure, "device_name": "test client",
+                    "exclude_insecure": !login.accepts_insecure, "cross_sign": signed,
+                     "device_name": "test client",
                 }),
             )
             .await?;

@@ -8,11 +8,15 @@ pub mod binaries;
 pub mod cache;
 pub mod client;
 pub mod error;
+pub mod gatehouse;
 pub mod http;
+pub mod plain;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod sandbox;
 pub mod scratch;
+pub mod stack;
 pub mod synapse;
 pub mod wait;
 

@@ -15,7 +15,7 @@ pub struct Postgres {
     address: String,
     programs: PathBuf,
     process: Process,
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 impl Postgres {
@@ -62,7 +62,7 @@ impl Postgres {
             address: format!("postgresql://gatehouse@127.0.0.1:{port}"),
             programs,
             process,
-            _folder: folder,
+            folder,
         };
         wait::until(
             "PostgreSQL to accept connections",
@@ -91,6 +91,12 @@ impl Postgres {
         Ok(format!("{}/{name}", self.address))
     }
 
+    /// The folder of its data, its write-ahead log and its own log.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Everything a database holds, as SQL text: for looking for what must not be in it.
     ///
     /// # Errors
@@ -112,6 +118,9 @@ impl Postgres {
     }
 }
 
+/// The programs that a server and a look into it take.
+const PROGRAMS: [&str; 4] = ["initdb", "postgres", "psql", "pg_dump"];
+
 /// Debian keeps the server's programs outside the path, by version; elsewhere they are on it.
 fn programs() -> Result<PathBuf> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
@@ -121,19 +130,22 @@ fn programs() -> Result<PathBuf> {
                 .collect()
         })
         .unwrap_or_default();
-    versions.extend(
-        std::env::var_os("PATH")
-            .iter()
-            .flat_map(std::env::split_paths),
-    );
     versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
     versions
         .into_iter()
         .rev()
-        .find(|folder| folder.join("initdb").exists())
+        .chain(std::env::split_paths(&path))
+        .find(|folder| PROGRAMS.iter().all(|program| folder.join(program).exists()))
         .context(
             "PostgreSQL's server is missing; install it: sudo apt-get install --yes postgresql",
         )
+}
+
+/// Whether PostgreSQL's programs are on this machine.
+#[must_use]
+pub fn is_installed() -> bool {
+    programs().is_ok()
 }
 
 fn is_root() -> Result<bool> {

@@ -1,0 +1,297 @@
+//! The bridge as a process: its configuration, its registration, its life and death.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::binaries::binaries;
+use crate::error::Context as _;
+use crate::process::{Process, private_file};
+use crate::sandbox::Addresses;
+use crate::synapse::SERVER_NAME;
+use crate::{Error, Result, http, port, process, wait};
+
+/// Where a bridge listens, fixed before anything runs: its neighbours' configurations name it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    /// For the homeserver.
+    pub appservice: u16,
+    /// For the gatekeeper.
+    pub public: u16,
+}
+
+impl Ports {
+    /// Two free ports.
+    ///
+    /// # Errors
+    ///
+    /// When none are free.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            appservice: port::free()?,
+            public: port::free()?,
+        })
+    }
+
+    /// Where the homeserver reaches the bridge.
+    #[must_use]
+    pub fn appservice_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.appservice)
+    }
+
+    /// Where the gatekeeper reaches the bridge.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.public)
+    }
+}
+
+/// Over which transport the bridge talks to the gatekeeper.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// WebSocket.
+    #[default]
+    WebSocket,
+    /// Plain TCP.
+    Tcp,
+}
+
+/// What a bridge's configuration is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Address of a PostgreSQL database instead of SQLite.
+    pub database: Option<String>,
+    /// The gatekeeper's transport.
+    pub transport: Transport,
+    /// More lines for the end of the configuration file.
+    pub more: String,
+    /// More environment variables, for instance to override a key.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A bridge: its folder, and the process while it runs.
+#[derive(Debug)]
+pub struct Gatehouse {
+    folder: PathBuf,
+    ports: Ports,
+    environment: Vec<(String, String)>,
+    process: Mutex<Option<Arc<Process>>>,
+}
+
+impl Gatehouse {
+    /// Writes the configuration and lets the bridge make its registration. Nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// When the bridge does not build or refuses the configuration.
+    pub fn set_up(
+        folder: &Path,
+        ports: Ports,
+        homeserver: &str,
+        gatekeeper: &Addresses,
+        options: &Options,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        private_file(
+            &folder.join("config.toml"),
+            &config(ports, homeserver, gatekeeper, options),
+        )?;
+        let gatehouse = Self {
+            folder: folder.to_owned(),
+            ports,
+            environment: options.environment.clone(),
+            process: Mutex::default(),
+        };
+        gatehouse.run(&[
+            "registration",
+            "-c",
+            "config.toml",
+            "-o",
+            "registration.yaml",
+        ])?;
+        Ok(gatehouse)
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The registration for the homeserver.
+    #[must_use]
+    pub fn registration(&self) -> PathBuf {
+        self.folder.join("registration.yaml")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// The process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.running().map(|process| process.pid())
+    }
+
+    /// Everything it has logged so far, over all its starts.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.log_file())?).into_owned())
+    }
+
+    /// A token out of the registration: `as_token` or `hs_token`.
+    ///
+    /// # Errors
+    ///
+    /// When the registration does not hold it.
+    pub fn token(&self, name: &str) -> Result<String> {
+        let text = std::fs::read_to_string(self.registration())?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .context(format!("no {name} in the registration"))?;
+        Ok(line.trim().trim_matches(['"', '\'']).to_owned())
+    }
+
+    /// Starts it without waiting for anything.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be started.
+    pub fn launch(&self) -> Result<Arc<Process>> {
+        let mut command = self.command()?;
+        command.args(["-c", "config.toml", "-r", "registration.yaml"]);
+        let process = Arc::new(Process::spawn("gatehouse", command, &self.log_file())?);
+        *self.lock() = Some(Arc::clone(&process));
+        Ok(process)
+    }
+
+    /// Starts it and waits until it serves both its sides.
+    ///
+    /// # Errors
+    ///
+    /// When it ends at once or does not get ready; the message ends with its log.
+    pub async fn start(&self) -> Result<()> {
+        let process = self.launch()?;
+        let jwks = format!("{}/.well-known/oauth/openid/jwks", self.ports.public_url());
+        let ready = wait::until("gatehouse to serve", Duration::from_secs(60), || async {
+            if let Some(status) = process.exited()? {
+                return Err(Error::new(format!("gatehouse ended with {status}")));
+            }
+            let client = http::client()?;
+            let public = client.get(&jwks).send().await;
+            let appservice = client.get(self.ports.appservice_url()).send().await;
+            Ok(
+                (public.is_ok_and(|answer| answer.status().is_success()) && appservice.is_ok())
+                    .then_some(()),
+            )
+        })
+        .await;
+        ready.map_err(|error| Error::new(format!("{error}\n{}", process.tail(40))))
+    }
+
+    /// SIGKILL: no goodbye, nothing flushed.
+    pub fn kill(&self) {
+        let process = self.lock().take();
+        if let Some(process) = process {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM, and the status it ends with.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run, or has not ended after 20 s.
+    pub async fn stop(&self) -> Result<ExitStatus> {
+        let process = self.lock().take().context("gatehouse does not run")?;
+        process.terminate(Duration::from_secs(20)).await
+    }
+
+    /// Runs another of its commands to the end and gives its standard output.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails; the message carries its standard error.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        process::output(self.command()?.args(arguments))
+    }
+
+    /// The last lines of its log, for an error message.
+    #[must_use]
+    pub fn tail(&self, lines: usize) -> String {
+        match self.running() {
+            Some(process) => process.tail(lines),
+            None => "gatehouse does not run".to_owned(),
+        }
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(&binaries()?.gatehouse);
+        command
+            .current_dir(&self.folder)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("gatehouse.log")
+    }
+
+    fn running(&self) -> Option<Arc<Process>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Process>>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn config(ports: Ports, homeserver: &str, gatekeeper: &Addresses, options: &Options) -> String {
+    let endpoint = match options.transport {
+        Transport::WebSocket => &gatekeeper.chat,
+        Transport::Tcp => &gatekeeper.chat_tcp,
+    };
+    let database = options.database.as_deref().unwrap_or("sqlite:gatehouse.db");
+    format!(
+        r#"[homeserver]
+url = "{homeserver}"
+server_name = "{SERVER_NAME}"
+
+[appservice]
+url = "{appservice}"
+listen = "127.0.0.1:{appservice_port}"
+
+[public]
+listen = "127.0.0.1:{public_port}"
+url = "{public}"
+
+[database]
+url = "{database}"
+
+[gatekeeper]
+endpoint = "{endpoint}"
+enlistment = "{enlistment}"
+jwks = "{jwks}"
+trust_root = "{root}"
+integrator = 1
+
+{more}
+"#,
+        appservice = ports.appservice_url(),
+        appservice_port = ports.appservice,
+        public_port = ports.public,
+        public = ports.public_url(),
+        enlistment = gatekeeper.enlistment,
+        jwks = gatekeeper.jwks,
+        root = gatekeeper.root,
+        more = options.more,
+    )
+}

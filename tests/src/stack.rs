@@ -1,0 +1,172 @@
+//! Everything together: Synapse, the sandbox and gatehouse, each knowing the others.
+
+use std::path::Path;
+
+use crate::client::{Client, Login};
+use crate::gatehouse::{Gatehouse, Ports};
+use crate::plain::PlainUser;
+use crate::sandbox::{Phone, Sandbox, digits};
+use crate::scratch::Scratch;
+use crate::synapse::{self, SERVER_NAME, Synapse};
+use crate::{Error, Result, gatehouse};
+
+/// The password of every test user.
+pub const PASSWORD: &str = "a password for trying";
+
+/// How a stack differs from the usual one.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The homeserver.
+    pub synapse: synapse::Options,
+    /// The bridge.
+    pub gatehouse: gatehouse::Options,
+    /// More settings of the partner in the sandbox, for instance an audience that the bridge does not name.
+    pub partner: Option<String>,
+}
+
+/// A homeserver, a bridge and a gatekeeper, running on loopback.
+#[derive(Debug)]
+pub struct Stack {
+    /// The bridge.
+    pub gatehouse: Gatehouse,
+    /// The gatekeeper.
+    pub sandbox: Sandbox,
+    /// The homeserver.
+    pub synapse: Synapse,
+    // Last, so that the folder goes after those who write in it.
+    scratch: Scratch,
+}
+
+impl Stack {
+    /// Starts everything, and waits until everything serves.
+    ///
+    /// # Errors
+    ///
+    /// When a part cannot be installed, built or started; the message names it.
+    pub async fn start(name: &str, options: Options) -> Result<Self> {
+        let stack = Self::prepare(name, options).await?;
+        stack.gatehouse.start().await?;
+        Ok(stack)
+    }
+
+    /// As [`Stack::start`], but the bridge does not run yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::start`].
+    pub async fn prepare(name: &str, options: Options) -> Result<Self> {
+        let scratch = Scratch::new(name)?;
+        let folder = |part: &str| scratch.path().join(part);
+        let ports = Ports::free()?;
+        let homeserver_port = Synapse::reserve()?;
+        let homeserver = format!("http://127.0.0.1:{homeserver_port}");
+        let mut partner = format!("base_url={}", ports.public_url());
+        if let Some(more) = &options.partner {
+            partner.push_str(&format!(",{more}"));
+        }
+        let sandbox = Sandbox::start(&folder("sandbox"), &partner).await?;
+        let gatehouse = Gatehouse::set_up(
+            &folder("gatehouse"),
+            ports,
+            &homeserver,
+            sandbox.addresses(),
+            &options.gatehouse,
+        )?;
+        let mut synapse = options.synapse;
+        synapse.registrations.push(gatehouse.registration());
+        let synapse = Synapse::start(&folder("synapse"), homeserver_port, &synapse).await?;
+        Ok(Self {
+            gatehouse,
+            sandbox,
+            synapse,
+            scratch,
+        })
+    }
+
+    /// The folder that holds every part's files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The bridge's bot.
+    #[must_use]
+    pub fn bot(&self) -> String {
+        format!("@whatsappbot:{SERVER_NAME}")
+    }
+
+    /// The ghost of a phone.
+    #[must_use]
+    pub fn ghost(&self, phone: &Phone) -> String {
+        format!("@whatsapp_{}:{SERVER_NAME}", digits(phone.number()))
+    }
+
+    /// Registers a Matrix user and logs a careful, encrypting client in.
+    ///
+    /// # Errors
+    ///
+    /// When the name is taken or the client does not start.
+    pub async fn client(&self, user: &str) -> Result<Client> {
+        self.synapse.register(user, PASSWORD).await?;
+        self.login(user).await
+    }
+
+    /// Logs one more client of a registered user in.
+    ///
+    /// # Errors
+    ///
+    /// When the client does not start.
+    pub async fn login(&self, user: &str) -> Result<Client> {
+        let login = Login {
+            homeserver: self.synapse.url(),
+            user,
+            password: PASSWORD,
+            accepts_insecure: false,
+        };
+        Client::login(&login, &self.folder().join(format!("client-{user}.log"))).await
+    }
+
+    /// Registers a user and enlists it over plain HTTP, so that it can be spoken of to the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// When the bot or the gatekeeper refuses.
+    pub async fn enlisted(&self, user: &str) -> Result<String> {
+        let user_id = self.synapse.register(user, PASSWORD).await?;
+        enlist(self.synapse.url(), user, PASSWORD, &self.bot()).await?;
+        Ok(user_id)
+    }
+
+    /// Registers a user, enlists it, and logs its careful client in.
+    ///
+    /// # Errors
+    ///
+    /// When any of it fails.
+    pub async fn enlisted_client(&self, user: &str) -> Result<Client> {
+        self.enlisted(user).await?;
+        self.login(user).await
+    }
+
+    /// Adds to a failed test what the bridge has logged last.
+    #[must_use]
+    pub fn explain(&self, error: Error) -> Error {
+        Error::new(format!("{error}\n{}", self.gatehouse.tail(60)))
+    }
+}
+
+/// Opts a user in by talking to the bot, as a person would: `enable`, read the warning, `accept`.
+///
+/// # Errors
+///
+/// When the bot or the gatekeeper refuses.
+pub async fn enlist(homeserver: &str, user: &str, password: &str, bot: &str) -> Result<()> {
+    let plain = PlainUser::login(homeserver, user, password).await?;
+    let room = plain.chat_with(bot).await?;
+    plain
+        .ask(&room, "enable", |said| said.contains("accept"))
+        .await?;
+    plain
+        .ask(&room, "accept", |said| said.contains("joined to WhatsApp"))
+        .await?;
+    plain.logout().await
+}

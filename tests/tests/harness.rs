@@ -1,0 +1,125 @@
+//! The harness itself: two real clients on a real Synapse, without gatehouse between them.
+
+use serde_json::json;
+use tests::client::{Client, Login};
+use tests::scratch::Scratch;
+use tests::synapse::{Options, Synapse};
+use tests::{Result, postgres::Postgres};
+
+async fn client(synapse: &Synapse, user: &str, accepts_insecure: bool) -> Result<Client> {
+    synapse.register(user, "correct horse").await?;
+    let login = Login {
+        homeserver: synapse.url(),
+        user,
+        password: "correct horse",
+        accepts_insecure,
+    };
+    Client::login(&login, &synapse.folder().join(format!("{user}.log"))).await
+}
+
+async fn talk(synapse: &Synapse) -> Result<()> {
+    let alice = client(synapse, "alice", false).await?;
+    let bob = client(synapse, "bob", false).await?;
+    let room = alice.direct_chat(bob.user_id()).await?;
+    let invitation = bob.wait_for_invite(alice.user_id()).await?;
+    assert_eq!(invitation.room_id, room);
+    assert!(invitation.is_direct, "a direct chat's invitation says so");
+    bob.join(&room).await?;
+    alice.wait_for_member(&room, bob.user_id()).await?;
+
+    alice.send(&room, "hello").await?;
+    let seen = bob.wait_for_text(&room, alice.user_id(), "hello").await?;
+    assert!(seen.is_clean(), "no shield beside {}", seen.summary());
+    bob.send_html(&room, "*hi*", "<strong>hi</strong>").await?;
+    let seen = alice.wait_for_text(&room, bob.user_id(), "*hi*").await?;
+    assert!(seen.is_clean(), "no shield beside {}", seen.summary());
+    assert_eq!(seen.content["formatted_body"], "<strong>hi</strong>");
+
+    alice.mark_read(&room, &seen.event_id).await?;
+    bob.until("alice's read receipt", tests::wait::PATIENCE, || async {
+        let markers = bob.read_markers(&room).await?;
+        Ok((markers.get(alice.user_id()) == Some(&seen.event_id)).then_some(()))
+    })
+    .await?;
+    bob.typing(&room, true).await?;
+    alice
+        .until("bob to type", tests::wait::PATIENCE, || async {
+            Ok(alice
+                .who_types(&room)
+                .await?
+                .iter()
+                .any(|user| user == bob.user_id())
+                .then_some(()))
+        })
+        .await
+}
+
+#[tokio::test]
+async fn two_clients_talk_before_and_after_a_restart() -> Result<()> {
+    let scratch = Scratch::new("harness")?;
+    let synapse = Synapse::start(scratch.path(), Synapse::reserve()?, &Options::default()).await?;
+    talk(&synapse).await?;
+    synapse.kill();
+    synapse.go_on().await?;
+    synapse.register("carol", "correct horse").await?;
+    synapse.stop().await
+}
+
+#[tokio::test]
+async fn synapse_runs_on_postgresql_with_an_older_room_version() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let scratch = Scratch::new("harness-postgres")?;
+    let options = Options {
+        room_version: Some(11),
+        database: Some(postgres.database("synapse")?),
+        ..Options::default()
+    };
+    let synapse = Synapse::start(scratch.path(), Synapse::reserve()?, &options).await?;
+    let alice = client(&synapse, "alice", false).await?;
+    let room = alice
+        .create_room(json!({"invite": [], "encrypted": true}))
+        .await?;
+    let create = alice
+        .wait_for(&room, "the room's creation", |event| {
+            event.kind == "m.room.create"
+        })
+        .await?;
+    assert_eq!(create.content["room_version"], "11");
+    assert!(
+        postgres.dump("synapse")?.contains("@alice:localhost"),
+        "the users are in PostgreSQL"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_excludes_insecure_devices_hides_an_unsigned_one() -> Result<()> {
+    let scratch = Scratch::new("harness-unsigned")?;
+    let synapse = Synapse::start(scratch.path(), Synapse::reserve()?, &Options::default()).await?;
+    let alice = client(&synapse, "alice", false).await?;
+    synapse.register("bob", "correct horse").await?;
+    let unsigned = Login {
+        homeserver: synapse.url(),
+        user: "bob",
+        password: "correct horse",
+        accepts_insecure: true,
+    };
+    let bob = Client::login_unsigned(&unsigned, &synapse.folder().join("bob.log")).await?;
+    let room = alice.direct_chat(bob.user_id()).await?;
+    bob.wait_for_invite(alice.user_id()).await?;
+    bob.join(&room).await?;
+    alice.wait_for_member(&room, bob.user_id()).await?;
+    bob.send(&room, "from nowhere").await?;
+    let seen = alice
+        .wait_for(&room, "bob's event", |event| {
+            event.sender == bob.user_id() && event.encrypted && event.failure.is_some()
+        })
+        .await?;
+    assert!(
+        !seen.is_clean(),
+        "an unsigned device must not look clean: {}",
+        seen.summary()
+    );
+    assert_eq!(seen.body(), None);
+    Ok(())
+}
