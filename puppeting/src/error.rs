@@ -126,6 +126,130 @@ impl Refusal {
     }
 }
 
+/// Something a puppet was asked to do and could not.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PuppetError {
+    /// The homeserver.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A commit failed, so memory and database disagree about this puppet's keys. Open it again.
+    #[error("an earlier commit failed; the keys must be read from the database again")]
+    Poisoned,
+    /// No room key was shared, or it is used up: call [`Puppet::prepare`](crate::Puppet::prepare) first.
+    #[error("the room has no usable key yet")]
+    NotPrepared,
+    /// The homeserver holds keys for this device that the database does not know, so the device cannot be used.
+    #[error(
+        "the homeserver holds keys for this device that are not in the database (was it lost or restored from a backup?)"
+    )]
+    DeviceTaken,
+    /// The crypto library refused.
+    #[error("encryption: {0}")]
+    Crypto(String),
+    /// Something that can never work, such as a user outside the namespace.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl PuppetError {
+    /// Whether the same call may succeed later (after [`Puppets::open`](crate::Puppets::open) where poisoned).
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Http(error) => error.is_retryable(),
+            Self::Store(error) => error.is_retryable(),
+            Self::Poisoned | Self::NotPrepared | Self::DeviceTaken => true,
+            Self::Crypto(_) | Self::Invalid(_) => false,
+        }
+    }
+
+    /// How long the homeserver asks to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Http(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// The homeserver's error code, if it gave one.
+    pub fn errcode(&self) -> Option<&ErrorCode> {
+        match self {
+            Self::Http(error) => error.errcode(),
+            _ => None,
+        }
+    }
+
+    /// Whether the homeserver answered with this code.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.errcode() == Some(&code)
+    }
+}
+
+impl From<matrix_sdk_crypto::CryptoStoreError> for PuppetError {
+    fn from(error: matrix_sdk_crypto::CryptoStoreError) -> Self {
+        match error {
+            matrix_sdk_crypto::CryptoStoreError::Backend(cause) => {
+                match cause.downcast::<store::Error>() {
+                    Ok(error) => Self::Store(*error),
+                    Err(other) => Self::Crypto(other.to_string()),
+                }
+            }
+            other => Self::Crypto(crypto_text(&other)),
+        }
+    }
+}
+
+impl From<matrix_sdk_crypto::OlmError> for PuppetError {
+    fn from(error: matrix_sdk_crypto::OlmError) -> Self {
+        match error {
+            matrix_sdk_crypto::OlmError::Store(error) => error.into(),
+            other => Self::Crypto(crypto_text(&other)),
+        }
+    }
+}
+
+/// The error of a direct call of the crypto store.
+pub(crate) fn crypto<T, E: Into<matrix_sdk_crypto::CryptoStoreError>>(
+    result: Result<T, E>,
+) -> Result<T, PuppetError> {
+    result.map_err(|error| error.into().into())
+}
+
+/// The library's errors may name users and devices in their fields: keep the kind only.
+fn crypto_text(error: &dyn std::fmt::Debug) -> String {
+    let text = format!("{error:?}");
+    text.split(['(', '{', ' '])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// A room event that could not be decrypted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecryptError {
+    /// The room key is not here (yet), or only from a later message on. Keep the event and try again when the key comes.
+    #[error("the room key is missing")]
+    MissingKey {
+        /// The Megolm session that is needed.
+        session_id: String,
+        /// The sender said that it keeps the key back from this device (`m.unverified`, `m.blacklisted`, ..).
+        withheld: Option<String>,
+    },
+    /// The event claims another sender than the device that encrypted it belongs to.
+    #[error("the sender is not the owner of the device that encrypted the event")]
+    SenderMismatch,
+    /// The event can never be decrypted or understood.
+    #[error("the event cannot be decrypted: {0}")]
+    Malformed(String),
+    /// The puppet cannot be used at present.
+    #[error(transparent)]
+    Puppet(#[from] PuppetError),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,9 +19,22 @@
 )]
 
 mod config;
+mod device_lists;
 mod error;
 pub mod http;
+mod keys;
+mod puppet;
+mod puppets;
+mod sync;
+mod temp_store;
 
 pub use config::{HomeserverConfig, Token};
-pub use error::{HttpError, Refusal};
+pub use error::{DecryptError, HttpError, PuppetError, Refusal};
 pub use http::{Homeserver, Identity};
+pub use keys::{ToDevice, TransactionKeys};
+pub use puppet::{
+    CreatedRoom, DecryptedEvent, KeySharing, KeyUpdates, NewRoom, NewRoomKey, Puppet,
+    RoomEncryption, SenderTrust, StateContent,
+};
+pub use puppets::{GhostProfile, PuppetOptions, Puppets, SweepResult};
+pub use temp_store::SqlCryptoStore;

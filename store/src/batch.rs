@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Secret, seal::Sealer};
+use crate::{Error, Fence, Secret, seal::Sealer};
 
 /// Changes that are written together or not at all, in the order in which they were added per table.
 ///
@@ -13,6 +13,7 @@ use crate::{Error, Secret, seal::Sealer};
 #[must_use = "a batch does nothing until it is committed"]
 pub struct Batch {
     pub(crate) statements: Vec<Statement>,
+    pub(crate) fence: Option<Fence>,
 }
 
 impl Batch {
@@ -34,6 +35,11 @@ impl Batch {
     /// Adds all of `other`'s changes after this batch's own.
     pub fn append(&mut self, other: Self) {
         self.statements.extend(other.statements);
+    }
+
+    /// Makes this batch part of a series: it is refused if an earlier one failed, and refuses the later ones if it fails.
+    pub fn fence(&mut self, fence: &Fence) {
+        self.fence = Some(fence.clone());
     }
 
     pub(crate) fn insert(&mut self, insert: &'static Insert, args: Vec<Value>) -> &mut Statement {

@@ -15,6 +15,9 @@ pub enum Error {
     /// A batch's guard or a unique key refused it: somebody did this work before, or the row is gone. The batch left no trace.
     #[error("the batch was refused: {0}")]
     Conflict(String),
+    /// An earlier batch of the same [`Fence`](crate::Fence) failed; this one was not tried.
+    #[error("an earlier batch of the same series failed")]
+    Fenced,
     /// A row cannot be understood or opened: damaged data, or sealed under another key.
     #[error("damaged data in {table}: {reason}")]
     Corrupt {

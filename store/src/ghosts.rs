@@ -64,6 +64,11 @@ static STAGE: Update = Update {
     key: 1,
     sql: "UPDATE ghosts SET stage = $2 WHERE mxid = $1",
 };
+static DEVICE: Update = Update {
+    table: "ghosts",
+    key: 1,
+    sql: "UPDATE ghosts SET device_id = $2, stage = $3 WHERE mxid = $1",
+};
 static NAME: Update = Update {
     table: "ghosts",
     key: 1,
@@ -107,6 +112,12 @@ pub fn put(batch: &mut Batch, ghost: &Ghost) {
 /// Notes how far it has been set up. Fails the batch if there is no such ghost.
 pub fn set_stage(batch: &mut Batch, mxid: &str, stage: Stage) {
     batch.update(&STAGE, args![mxid, stage]).expect(1);
+}
+
+/// Gives a ghost another device, because the homeserver has keys for the old one that are lost. Fails the batch if there
+/// is no such ghost.
+pub fn replace_device(batch: &mut Batch, mxid: &str, device_id: &str, stage: Stage) {
+    batch.update(&DEVICE, args![mxid, device_id, stage]).expect(1);
 }
 
 /// Notes the display name that the homeserver has.

@@ -12,6 +12,7 @@
 mod batch;
 mod db;
 mod error;
+mod fence;
 mod log_id;
 mod opaque;
 mod open;
@@ -41,6 +42,7 @@ pub mod undecryptable;
 pub use crate::{
     batch::Batch,
     error::Error,
+    fence::Fence,
     log_id::LogId,
     open::{Backend, StoreConfig},
     seal::{SealingKey, Secret},

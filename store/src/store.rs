@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    Backend, Batch, Error, LogId, SealingKey, StoreConfig,
+    Backend, Batch, Error, Fence, LogId, SealingKey, StoreConfig,
     batch::Value,
     db::{Readers, Row},
     meta,
@@ -114,11 +114,13 @@ impl Store {
             return Pending(pending);
         }
         if let Err(error) = batch.seal(&self.inner.sealer) {
+            batch.fence.iter().for_each(Fence::break_now);
             let _ = answer.send(Err(error));
             return Pending(pending);
         }
         let job = Job {
             statements: batch.statements,
+            fence: batch.fence,
             answer,
             permit,
         };

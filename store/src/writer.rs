@@ -15,7 +15,7 @@ use tracing::warn;
 
 pub(crate) use self::connection::Writing;
 use self::{connection::Connection, plan::Planner};
-use crate::{Error, batch::Statement};
+use crate::{Error, Fence, batch::Statement};
 
 /// Batches that may share one transaction.
 const GROUP_BATCHES: usize = 512;
@@ -25,6 +25,7 @@ const GROUP_STATEMENTS: usize = 8192;
 /// A batch in the queue.
 pub(crate) struct Job {
     pub(crate) statements: Vec<Statement>,
+    pub(crate) fence: Option<Fence>,
     pub(crate) answer: oneshot::Sender<Result<(), Error>>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
@@ -61,7 +62,10 @@ impl Writer {
                 statements += job.statements.len();
                 group.push(job);
             }
-            self.write(&mut group).await;
+            refuse_fenced(&mut group);
+            if !group.is_empty() {
+                self.write(&mut group).await;
+            }
         }
         self.connection.close().await;
     }
@@ -125,12 +129,21 @@ impl Writer {
         let mut results = Vec::with_capacity(group.len());
         self.connection.begin().await?;
         for job in group {
+            if job.fence.as_ref().is_some_and(Fence::is_broken) {
+                results.push(Err(Error::Fenced));
+                continue;
+            }
             match self.savepoint(&job.statements).await {
                 Err(error) if !matches!(error, Error::Conflict(_) | Error::Database(_)) => {
                     self.connection.rollback().await;
                     return Err(error);
                 }
-                result => results.push(result),
+                result => {
+                    if result.is_err() {
+                        job.fence.iter().for_each(Fence::break_now);
+                    }
+                    results.push(result);
+                }
             }
         }
         self.connection.commit().await?;
@@ -153,7 +166,16 @@ impl Writer {
     }
 }
 
+/// Answers the batches that follow one which failed.
+fn refuse_fenced(group: &mut Vec<Job>) {
+    let broken = |job: &mut Job| job.fence.as_ref().is_some_and(Fence::is_broken);
+    group.extract_if(.., broken).for_each(|job| reply(job, Err(Error::Fenced)));
+}
+
 fn reply(job: Job, result: Result<(), Error>) {
+    if result.is_err() {
+        job.fence.iter().for_each(Fence::break_now);
+    }
     drop(job.permit);
     // A caller that stopped waiting does not need the answer.
     let _ = job.answer.send(result);

@@ -1,0 +1,88 @@
+//! Changes of device lists, remembered for the machines that are closed.
+//!
+//! The homeserver tells once that a user's devices changed; thousands of ghosts may track that user. Opening them all
+//! to tell them would cost far more than the change. Instead the latest change of each user is marked once, and a machine
+//! compares the marks with those it saw last when it is opened.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use matrix_sdk_crypto::store::CryptoStore as _;
+use ruma::{OwnedUserId, TransactionId, UserId, api::client::sync::sync_events::DeviceLists};
+use store::Store;
+
+use crate::{
+    KeyUpdates, Puppet, PuppetError,
+    error::crypto,
+    temp_store::{SqlCryptoStore, Temp as _},
+};
+
+/// The pseudo device of the bot whose custom values are the marks.
+const MARKS: &str = "DEVICE-LISTS";
+/// The custom value of a machine that holds the marks it has seen.
+const SEEN: &str = "gatehouse.device_lists_seen";
+
+/// The marks.
+pub(crate) struct DeviceListLog {
+    marks: SqlCryptoStore,
+}
+
+impl DeviceListLog {
+    pub(crate) fn new(store: &Store, bot: &UserId) -> Self {
+        Self {
+            marks: SqlCryptoStore::open(store.clone(), bot, MARKS.into()),
+        }
+    }
+
+    /// Marks users as changed, durably.
+    pub(crate) async fn record(
+        &self,
+        store: &Store,
+        changed: &[OwnedUserId],
+    ) -> Result<(), PuppetError> {
+        for user in changed {
+            // Any value that never was there before will do.
+            let mark = TransactionId::new().to_string().into_bytes();
+            crypto(self.marks.set_custom_value(user.as_str(), mark).await)?;
+        }
+        Ok(store.commit(self.marks.take_staged()).await?)
+    }
+
+    async fn mark(&self, user: &UserId) -> Result<Option<String>, PuppetError> {
+        let mark = crypto(self.marks.get_custom_value(user.as_str()).await)?;
+        Ok(mark.map(|mark| String::from_utf8_lossy(&mark).into_owned()))
+    }
+}
+
+impl Puppet {
+    /// Tells a machine that was just opened what changed while it was closed.
+    pub(crate) async fn catch_up(self: &Arc<Self>, log: &DeviceListLog) -> Result<(), PuppetError> {
+        let store = self.crypto_store();
+        let seen = crypto(store.get_custom_value(SEEN).await)?;
+        let seen: BTreeMap<OwnedUserId, String> = seen
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default();
+        let mut now = BTreeMap::new();
+        for user in self.tracked_users().await? {
+            if let Some(mark) = log.mark(&user).await? {
+                now.insert(user, mark);
+            }
+        }
+        if now == seen {
+            return Ok(());
+        }
+        let mut device_lists = DeviceLists::new();
+        device_lists.changed = now
+            .iter()
+            .filter(|(user, mark)| seen.get(*user) != Some(mark))
+            .map(|(user, _)| user.clone())
+            .collect();
+        let json = serde_json::to_vec(&now).map_err(|e| PuppetError::Crypto(e.to_string()))?;
+        crypto(store.set_custom_value(SEEN, json).await)?;
+        self.receive(KeyUpdates {
+            device_lists,
+            ..KeyUpdates::default()
+        })
+        .await?;
+        Ok(())
+    }
+}

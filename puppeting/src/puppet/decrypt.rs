@@ -1,0 +1,171 @@
+//! From ciphertext of a room to an event.
+
+use matrix_sdk_common::deserialized_responses::{
+    AlgorithmInfo, DecryptedRoomEvent, VerificationLevel, VerificationState,
+};
+use matrix_sdk_crypto::{
+    DecryptionSettings, MegolmError, TrustRequirement,
+    types::events::room::encrypted::EncryptedEvent,
+    vodozemac::megolm::{DecryptionError, MegolmMessage},
+};
+use ruma::{OwnedDeviceId, RoomId, events::AnyTimelineEvent, serde::Raw};
+use serde::Deserialize;
+
+use super::Puppet;
+use crate::{DecryptError, PuppetError};
+
+/// Nothing is withheld from the user because of an unverified device of their own; what the bridge makes of the
+/// sender's trust is the caller's business.
+pub(super) const SETTINGS: DecryptionSettings = DecryptionSettings {
+    sender_device_trust_requirement: TrustRequirement::Untrusted,
+};
+
+/// What is known about the device that sent an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderTrust {
+    /// Signed by its owner's cross-signing keys.
+    Signed,
+    /// Known, not signed by its owner.
+    Unsigned,
+    /// No such device is known: deleted since, or the key came by another way.
+    Unknown,
+}
+
+/// A decrypted room event.
+#[derive(Clone, Debug)]
+pub struct DecryptedEvent {
+    /// The event as if it had been sent in the clear; `m.relates_to` of the clear part is in its content.
+    pub event: AnyTimelineEvent,
+    /// The same, as JSON.
+    pub raw: Raw<AnyTimelineEvent>,
+    /// How far the sending device can be trusted.
+    pub trust: SenderTrust,
+    /// The sending device, if known.
+    pub sender_device: Option<OwnedDeviceId>,
+    /// The Megolm session.
+    pub session_id: String,
+    /// The message's number in its session. The same number twice under two event ids is a replay.
+    pub message_index: u32,
+}
+
+impl Puppet {
+    /// Decrypts an `m.room.encrypted` event. No network, nothing to commit.
+    ///
+    /// # Errors
+    ///
+    /// See [`DecryptError`].
+    pub async fn decrypt(
+        &self,
+        room: &RoomId,
+        event: &Raw<EncryptedEvent>,
+    ) -> Result<DecryptedEvent, DecryptError> {
+        self.usable()?;
+        let (session_id, message_index) = position(event)?;
+        let decrypted = self
+            .machine
+            .decrypt_room_event(event, room, &SETTINGS)
+            .await
+            .map_err(|error| refused(error, session_id.clone()))?;
+        read(decrypted, session_id, message_index)
+    }
+}
+
+/// The session and the place in it, from the clear part.
+fn position(event: &Raw<EncryptedEvent>) -> Result<(String, u32), DecryptError> {
+    #[derive(Deserialize)]
+    struct Outer {
+        content: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(default)]
+        algorithm: String,
+        #[serde(default)]
+        session_id: String,
+        #[serde(default)]
+        ciphertext: serde_json::Value,
+    }
+    let malformed = |what: &str| DecryptError::Malformed(what.to_owned());
+    let outer: Outer = event
+        .deserialize_as_unchecked()
+        .map_err(|_| malformed("not an encrypted event"))?;
+    let content = outer.content;
+    if content.algorithm != "m.megolm.v1.aes-sha2" {
+        return Err(malformed("unknown algorithm"));
+    }
+    let ciphertext = content
+        .ciphertext
+        .as_str()
+        .ok_or_else(|| malformed("no ciphertext"))?;
+    let message =
+        MegolmMessage::from_base64(ciphertext).map_err(|_| malformed("not a Megolm message"))?;
+    Ok((content.session_id, message.message_index()))
+}
+
+fn refused(error: MegolmError, session_id: String) -> DecryptError {
+    match error {
+        MegolmError::MissingRoomKey(withheld) => DecryptError::MissingKey {
+            session_id,
+            withheld: withheld.map(|code| code.as_str().to_owned()),
+        },
+        MegolmError::Decryption(DecryptionError::UnknownMessageIndex(..)) => {
+            DecryptError::MissingKey {
+                session_id,
+                withheld: None,
+            }
+        }
+        MegolmError::Store(error) => DecryptError::Puppet(error.into()),
+        MegolmError::MismatchedIdentityKeys(_) => DecryptError::SenderMismatch,
+        MegolmError::SenderIdentityNotTrusted(VerificationLevel::MismatchedSender) => {
+            DecryptError::SenderMismatch
+        }
+        // The texts of these name errors of the format, never content.
+        MegolmError::EventError(error) => DecryptError::Malformed(error.to_string()),
+        MegolmError::Decode(error) => DecryptError::Malformed(error.to_string()),
+        MegolmError::Decryption(error) => DecryptError::Malformed(error.to_string()),
+        MegolmError::JsonError(_) => {
+            DecryptError::Malformed("not a Matrix event inside".to_owned())
+        }
+        _ => DecryptError::Malformed("refused by the crypto library".to_owned()),
+    }
+}
+
+fn read(
+    decrypted: DecryptedRoomEvent,
+    session_id: String,
+    message_index: u32,
+) -> Result<DecryptedEvent, DecryptError> {
+    let info = decrypted.encryption_info;
+    let trust = match &info.verification_state {
+        VerificationState::Verified
+        | VerificationState::Unverified(
+            VerificationLevel::UnverifiedIdentity | VerificationLevel::VerificationViolation,
+        ) => SenderTrust::Signed,
+        VerificationState::Unverified(VerificationLevel::UnsignedDevice) => SenderTrust::Unsigned,
+        VerificationState::Unverified(VerificationLevel::None(_)) => SenderTrust::Unknown,
+        VerificationState::Unverified(VerificationLevel::MismatchedSender) => {
+            return Err(DecryptError::SenderMismatch);
+        }
+    };
+    if !matches!(info.algorithm_info, AlgorithmInfo::MegolmV1AesSha2 { .. }) {
+        return Err(DecryptError::Malformed("unknown algorithm".to_owned()));
+    }
+    let event = decrypted
+        .event
+        .deserialize()
+        .map_err(|_| DecryptError::Malformed("not a Matrix event inside".to_owned()))?;
+    Ok(DecryptedEvent {
+        event,
+        raw: decrypted.event,
+        trust,
+        sender_device: info.sender_device.clone(),
+        session_id,
+        message_index,
+    })
+}
+
+impl From<store::Error> for DecryptError {
+    fn from(error: store::Error) -> Self {
+        Self::Puppet(PuppetError::Store(error))
+    }
+}
