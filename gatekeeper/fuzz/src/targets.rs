@@ -57,6 +57,7 @@ pub(crate) const ALL: &[Target] = &[
     enlistment::ANSWER,
     enlistment::TOKEN,
     enlistment::JWKS,
+    enlistment::LOGIN,
 ];
 
 /// The answer in short: what was read, or the error without its numbers.

@@ -1,7 +1,8 @@
-//! Enlistment and identity tokens.
+//! Enlistment, identity tokens, login.
 
 use gatekeeper::{
     enlist::{EnlistAnswer, EnlistForm},
+    login::{ClientPayload, ConnectReason, InteropData},
     signal::{Identity, SignedPreKey},
     token::{Claims, Jwks, KeyRing, SigningKey, verify},
 };
@@ -125,6 +126,34 @@ pub(super) const JWKS: Target = Target {
                     format!("{} {:?}", magnitude(keys.keys.len()), checked.map(drop))
                 },
             )
+        })
+    },
+};
+
+pub(super) const LOGIN: Target = Target {
+    name: "login",
+    about: "the login payload",
+    words: &[
+        b"\x18\x00",
+        b"\xa0\x01\x02",
+        b"\xb2\x02\x0f",
+        b"\x2a\x04\x12\x02\x08\x02",
+        b"\x68\x01",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+    ],
+    start: || {
+        let data = InteropData {
+            account_id: 10_853_634_039_893,
+            token: b"token".to_vec(),
+            enable_read_receipts: true,
+        };
+        let payload = ClientPayload::interop(data).because(ConnectReason::Push, 3);
+        Decoder::new(vec![payload.to_bytes()], |input| {
+            answer(ClientPayload::parse(input), |payload| {
+                assert!(ClientPayload::parse(&payload.to_bytes()) == Ok(payload.clone()));
+                format!("{:?} {:?}", payload.product, payload.interop.is_some())
+                    .replace(|c: char| c.is_ascii_digit(), "")
+            })
         })
     },
 };
