@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
+    fmt,
     panic::{self, AssertUnwindSafe},
     time::{Duration, Instant},
 };
@@ -23,12 +22,35 @@ const CORPUS: usize = 4096;
 
 const PROGRESS: Duration = Duration::from_secs(10);
 
+/// An input that a decoder does not stand.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// The decoder.
+    pub(crate) target: &'static str,
+    /// What it does.
+    what: String,
+    /// The input.
+    pub(crate) input: Vec<u8>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            target,
+            what,
+            input,
+        } = self;
+        let start = hex::encode(input.get(..64).unwrap_or(input));
+        write!(f, "{target} {what} for {} bytes, {start}..", input.len())
+    }
+}
+
 /// Tries a decoder for some time.
 ///
 /// # Errors
 ///
-/// The failure and how to see it again.
-pub(crate) fn run(target: &Target, time: Duration, seed: u64) -> Result<(), String> {
+/// The first fault.
+pub(crate) fn run(target: &Target, time: Duration, seed: u64) -> Result<(), Fault> {
     println!("{}: {} s with --seed {seed}", target.name, time.as_secs());
     let mut rng = StdRng::seed_from_u64(seed);
     let mut decoder = (target.start)();
@@ -66,8 +88,8 @@ pub(crate) fn run(target: &Target, time: Duration, seed: u64) -> Result<(), Stri
 ///
 /// # Errors
 ///
-/// The failure.
-pub(crate) fn replay(targets: &[&Target], input: &[u8]) -> Result<(), String> {
+/// The fault.
+pub(crate) fn replay(targets: &[&Target], input: &[u8]) -> Result<(), Fault> {
     for target in targets {
         let mut decoder = (target.start)();
         println!(
@@ -79,25 +101,58 @@ pub(crate) fn replay(targets: &[&Target], input: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn attempt(target: &Target, run: &mut Run, input: &[u8]) -> Result<String, String> {
+fn attempt(target: &Target, run: &mut Run, input: &[u8]) -> Result<String, Fault> {
     let start = Instant::now();
-    let fault = match panic::catch_unwind(AssertUnwindSafe(|| run(input))) {
+    let what = match panic::catch_unwind(AssertUnwindSafe(|| run(input))) {
         Ok(answer) if start.elapsed() < TOO_LONG => return Ok(answer),
         Ok(_) => format!("takes {:?}", start.elapsed()),
         // The panic has printed where and why.
         Err(_) => "fails".to_owned(),
     };
-    let mut hasher = DefaultHasher::new();
-    input.hash(&mut hasher);
-    let path = format!("failed-{}-{:016x}", target.name, hasher.finish());
-    let saved = match fs::write(&path, input) {
-        Ok(()) => format!("the input is in {path}; again: --input {path}"),
-        Err(error) => format!("the input could not be saved: {error}"),
+    Err(Fault {
+        target: target.name,
+        what,
+        input: input.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::Decoder;
+
+    /// Takes six bytes for a fault; the way there has answers of its own.
+    const FAULTY: Target = Target {
+        name: "faulty",
+        about: "a decoder with a fault",
+        words: &[b"dep", b"th"],
+        start: || Decoder {
+            seeds: vec![b"seed".to_vec()],
+            run: Box::new(|input| {
+                assert!(!input.starts_with(b"depth!"), "found");
+                input
+                    .iter()
+                    .zip(b"depth!")
+                    .take_while(|(a, b)| a == b)
+                    .count()
+                    .to_string()
+            }),
+        },
     };
-    let start = hex::encode(input.get(..64).unwrap_or(input));
-    Err(format!(
-        "{} {fault} for {} bytes, {start}..\n{saved}",
-        target.name,
-        input.len()
-    ))
+
+    #[test]
+    fn faults_are_found_and_come_back() {
+        let fault = run(&FAULTY, Duration::from_secs(60), 1).unwrap_err();
+        assert!(fault.input.starts_with(b"depth!"));
+        assert!(fault.to_string().starts_with("faulty fails for "));
+        replay(&[&FAULTY], &fault.input).unwrap_err();
+        replay(&[&FAULTY], b"depth?").unwrap();
+    }
+
+    #[test]
+    fn every_decoder_stands_its_own_seeds() {
+        for target in crate::targets::ALL {
+            run(target, Duration::ZERO, 1).unwrap();
+        }
+    }
 }

@@ -12,9 +12,17 @@ mod engine;
 mod mutate;
 mod targets;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
+
+use crate::engine::Fault;
 
 /// Feeds damaged input to the decoders of the gatekeeper crate.
 #[derive(Parser)]
@@ -63,9 +71,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let result = match &arguments.input {
-        Some(path) => fs::read(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))
-            .and_then(|input| engine::replay(&chosen, &input)),
+        Some(path) => match fs::read(path) {
+            Ok(input) => engine::replay(&chosen, &input),
+            Err(error) => {
+                eprintln!("cannot read {}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        },
         None => {
             let seed = arguments.seed.unwrap_or_else(rand::random);
             let time = Duration::from_secs(arguments.seconds);
@@ -76,9 +88,28 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
+        Err(fault) => {
+            eprintln!("{fault}");
+            if arguments.input.is_none() {
+                eprintln!("{}", save(&fault));
+            }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes a failing input to a file and says how to run it again.
+fn save(fault: &Fault) -> String {
+    let mut hasher = DefaultHasher::new();
+    fault.input.hash(&mut hasher);
+    let path = format!("failed-{}-{:016x}", fault.target, hasher.finish());
+    match fs::write(&path, &fault.input) {
+        Ok(()) => {
+            format!(
+                "again: cargo run -p gatekeeper-fuzz -- {} --input {path}",
+                fault.target
+            )
+        }
+        Err(error) => format!("the input could not be written to {path}: {error}"),
     }
 }

@@ -92,7 +92,10 @@ fn addresses_of_every_tag_have_their_bytes() {
         ),
         (Jid::new("1-2", Server::Group), "faff821a2f1c"),
         (Jid::server(Server::Whatsapp), "fa0003"),
-        (Jid::interop(258, "7").with_device(772), "f5ff817f03040102"),
+        (
+            Jid::interop(258, "700700").with_device(772),
+            "f5ff0370070003040102",
+        ),
     ] {
         let stanza = hex::decode(format!("00f8031311{bytes}")).unwrap();
         let node = Node::new("message").attr("to", &jid);
