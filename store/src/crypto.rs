@@ -42,13 +42,6 @@ pub enum Change {
         /// Second name.
         k2: String,
     },
-    /// Sets the flag of all objects of a kind.
-    SetFlags {
-        /// Kind.
-        kind: &'static str,
-        /// The number.
-        flag: i64,
-    },
 }
 
 const TABLE: &str = "crypto_kv";
@@ -61,11 +54,6 @@ static PUT: Insert = Insert {
 static DELETE: Delete = Delete {
     table: TABLE,
     keys: &["acct", "kind", "k1", "k2"],
-};
-static SET_FLAGS: Update = Update {
-    table: TABLE,
-    key: 2,
-    sql: "UPDATE crypto_kv SET flag = $3 WHERE acct = $1 AND kind = $2",
 };
 static PRUNE: Update = Update {
     table: TABLE,
@@ -99,9 +87,6 @@ pub fn apply(batch: &mut Batch, acct: &str, change: Change) {
         }
         Change::Delete { kind, k1, k2 } => {
             batch.delete(&DELETE, args![acct, kind, k1, k2]);
-        }
-        Change::SetFlags { kind, flag } => {
-            batch.update(&SET_FLAGS, args![acct, kind, flag]);
         }
     }
 }
@@ -170,23 +155,6 @@ pub async fn tagged(
         .await
 }
 
-/// Objects of a kind with this flag, at most `limit`, in order of their names.
-pub async fn flagged(
-    store: &Store,
-    acct: &str,
-    kind: &str,
-    flag: i64,
-    limit: u32,
-) -> Result<Vec<Object>, Error> {
-    let sql = "SELECT k1, k2, v, tag, flag FROM crypto_kv \
-               WHERE acct = $1 AND kind = $2 AND flag = $3 ORDER BY k1, k2 LIMIT $4";
-    store
-        .all(sql, args![acct, kind, flag, limit], |row| {
-            object(row, acct, kind)
-        })
-        .await
-}
-
 /// Whether an object exists; cheaper than reading it.
 pub async fn contains(
     store: &Store,
@@ -200,16 +168,6 @@ pub async fn contains(
         .one(sql, args![acct, kind, k1, k2], |row| row.int(0))
         .await?
         .is_some())
-}
-
-/// How many objects of a kind there are, in all and with a flag other than zero.
-pub async fn count(store: &Store, acct: &str, kind: &str) -> Result<(i64, i64), Error> {
-    let sql =
-        "SELECT COUNT(*), COUNT(NULLIF(flag, 0)) FROM crypto_kv WHERE acct = $1 AND kind = $2";
-    let counts = store
-        .one(sql, args![acct, kind], |row| Ok((row.int(0)?, row.int(1)?)))
-        .await?;
-    Ok(counts.unwrap_or_default())
 }
 
 fn object(row: &Row<'_>, acct: &str, kind: &str) -> Result<Object, Error> {

@@ -118,7 +118,7 @@ impl SealingKey {
         let fail = |e: std::io::Error| Error::KeyFile(format!("cannot read {shown}: {e}"));
         #[cfg(unix)]
         {
-            use std::os::unix::fs::PermissionsExt as _;
+            use std::os::unix::fs::PermissionsExt;
             let mode = std::fs::metadata(path).map_err(fail)?.permissions().mode();
             if mode & 0o077 != 0 {
                 return Err(Error::KeyFile(format!(
@@ -277,7 +277,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn key_file_is_private() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sealing.key");

@@ -269,14 +269,14 @@ mod tests {
     #[test]
     fn keeps_the_order_within_a_table() {
         let mut batch = Batch::new();
-        batch.insert(&PUT, args!["x", 1, 1]);
-        batch.update(&SET, args!["x", 5]);
-        batch.update(&SET, args!["x", 6]);
-        batch.delete(&DROP, args!["x", 1]);
-        batch.delete(&DROP, args!["x", 2]);
-        batch.insert(&PUT, args!["x", 1, 2]);
-        batch.delete(&GONE, args![1]).expect(1);
-        batch.delete(&GONE, args![2]).expect(1);
+        batch.insert(&PUT, args!["x", 1_i64, 1_i64]);
+        batch.update(&SET, args!["x", 5_i64]);
+        batch.update(&SET, args!["x", 6_i64]);
+        batch.delete(&DROP, args!["x", 1_i64]);
+        batch.delete(&DROP, args!["x", 2_i64]);
+        batch.insert(&PUT, args!["x", 1_i64, 2_i64]);
+        batch.delete(&GONE, args![1_i64]).expect(1);
+        batch.delete(&GONE, args![2_i64]).expect(1);
         let texts: Vec<_> = texts(&batch).into_iter().map(|(sql, ..)| sql).collect();
         assert_eq!(texts.len(), 6);
         assert_eq!(

@@ -1,0 +1,211 @@
+//! What staging adds to a crypto store. matrix-sdk-crypto's own suite is in `suite`.
+
+mod suite;
+
+use std::collections::BTreeMap;
+
+use matrix_sdk_crypto::{
+    DecryptionSettings, EncryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    olm::{OlmMessageHash, StaticAccountData},
+    store::{CryptoStore as _, types::Changes},
+    types::requests::{AnyOutgoingRequest, ToDeviceRequest},
+};
+use ruma::{
+    OwnedDeviceId, OwnedUserId, RoomId, TransactionId, UserId,
+    api::client::keys::{claim_keys, get_keys, upload_keys},
+    device_id,
+    events::{AnyToDeviceEvent, AnyToDeviceEventContent},
+    room_id,
+    serde::Raw,
+    user_id,
+};
+use store::{Batch, Store, crypto, inbox, testing::Database};
+
+use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes};
+
+impl SqlCryptoStore {
+    /// The suite asks for it.
+    fn get_static_account(&self) -> Option<StaticAccountData> {
+        self.static_account()
+    }
+}
+
+fn staged(store: &Store) -> SqlCryptoStore {
+    let (user, device) = (user_id!("@whatsapp_1:example.org"), device_id!("DEVICE"));
+    SqlCryptoStore::new(store.clone(), user, device, WriteMode::Staged)
+}
+
+fn hash(name: &str) -> OlmMessageHash {
+    OlmMessageHash { sender_key: "sender".to_owned(), hash: name.to_owned() }
+}
+
+async fn save_hash(keys: &SqlCryptoStore, name: &str) {
+    let changes = Changes { message_hashes: vec![hash(name)], ..Default::default() };
+    keys.save_changes(changes).await.unwrap();
+}
+
+async fn in_database(store: &Store, name: &str) -> bool {
+    let account = account(user_id!("@whatsapp_1:example.org"), device_id!("DEVICE"));
+    crypto::contains(store, &account, kind::MESSAGE_HASH, "sender", name).await.unwrap()
+}
+
+/// A batch that the writer refuses.
+fn refused() -> Batch {
+    let mut batch = Batch::new();
+    inbox::done(&mut batch, 4711);
+    batch
+}
+
+#[tokio::test]
+async fn staged_changes_wait_for_their_batch() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    save_hash(&keys, "one").await;
+    assert!(keys.is_message_known(&hash("one")).await.unwrap(), "read from the overlay");
+    assert!(!in_database(&store, "one").await);
+    assert!(keys.has_staged());
+
+    let mut batch = Batch::new();
+    store::meta::put(&mut batch, "row", "beside it");
+    keys.commit_with(batch).await.unwrap();
+    assert!(in_database(&store, "one").await);
+    assert_eq!(store::meta::get(&store, "row").await.unwrap().unwrap(), "beside it");
+    assert!(!keys.has_staged());
+    assert!(keys.is_message_known(&hash("one")).await.unwrap(), "read from the database");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_refused_batch_leaves_its_keys_staged() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    save_hash(&keys, "one").await;
+    keys.set_custom_value("name", b"old".to_vec()).await.unwrap();
+    assert!(keys.commit_with(refused()).await.unwrap_err().is_conflict());
+    assert!(!in_database(&store, "one").await);
+    assert!(keys.has_staged() && !keys.is_poisoned());
+
+    keys.set_custom_value("name", b"new".to_vec()).await.unwrap();
+    keys.flush().await.unwrap();
+    assert!(in_database(&store, "one").await);
+    assert_eq!(keys.get_custom_value("name").await.unwrap().unwrap(), b"new");
+    assert_eq!(staged(&store).get_custom_value("name").await.unwrap().unwrap(), b"new");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_outcome_nobody_heard_poisons() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    drop(keys.take_staged(&mut Batch::new()));
+    assert!(!keys.is_poisoned(), "nothing was taken");
+
+    save_hash(&keys, "one").await;
+    drop(keys.take_staged(&mut Batch::new()));
+    assert!(keys.is_poisoned());
+    let error = keys.is_message_known(&hash("one")).await.unwrap_err().to_string();
+    assert!(error.contains("open the device again"), "{error}");
+    assert!(keys.reopen().await.is_err());
+    assert!(!staged(&store).is_message_known(&hash("one")).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_devices_share_a_batch() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    let user = user_id!("@whatsappbot:example.org");
+    let bot = SqlCryptoStore::new(store.clone(), user, device_id!("BOT"), WriteMode::Staged);
+    save_hash(&keys, "one").await;
+    save_hash(&bot, "two").await;
+    let mut batch = Batch::new();
+    let taken = [keys.take_staged(&mut batch), bot.take_staged(&mut batch)];
+    store.commit(batch).await.unwrap();
+    taken.into_iter().for_each(super::Staged::committed);
+    assert!(in_database(&store, "one").await);
+    assert!(!keys.is_message_known(&hash("two")).await.unwrap(), "each has its own");
+    assert!(bot.is_message_known(&hash("two")).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_staged() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    save_hash(&keys, "one").await;
+    keys.close().await.unwrap();
+    assert!(in_database(&store, "one").await);
+    assert!(keys.is_message_known(&hash("one")).await.is_err());
+    keys.reopen().await.unwrap();
+    assert!(keys.is_message_known(&hash("one")).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn old_message_hashes_are_pruned() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    save_hash(&keys, "one").await;
+    keys.set_custom_value("kept", vec![1]).await.unwrap();
+    keys.flush().await.unwrap();
+    for (before, known) in [(1, true), (i64::MAX, false)] {
+        let mut batch = Batch::new();
+        prune_message_hashes(&mut batch, before);
+        store.commit(batch).await.unwrap();
+        assert_eq!(keys.is_message_known(&hash("one")).await.unwrap(), known);
+    }
+    assert!(keys.get_custom_value("kept").await.unwrap().is_some());
+    store.close().await;
+}
+
+/// Pages of sessions must be whole whichever of them are staged, changed or stored.
+#[tokio::test]
+async fn pages_are_whole_across_overlay_and_database() {
+    use store::{Secret, crypto::{Change, Object}};
+
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    let put = |k2: &str, tag: &str| Change::Put {
+        kind: kind::INBOUND,
+        object: Object {
+            k1: "!room:example.org".to_owned(),
+            k2: k2.to_owned(),
+            value: Secret::new(*b"{}"),
+            tag: tag.to_owned(),
+            flag: 0,
+        },
+    };
+    let names: Vec<String> = (0..20).map(|i| format!("session{i:02}")).collect();
+    keys.save(names.iter().step_by(2).map(|name| put(name, "tag")).collect()).await.unwrap();
+    keys.flush().await.unwrap();
+    keys.save(names.iter().skip(1).step_by(2).map(|name| put(name, "tag")).collect()).await.unwrap();
+    // One stored session changes its tag, another is deleted.
+    let gone = Change::Delete {
+        kind: kind::INBOUND,
+        k1: "!room:example.org".to_owned(),
+        k2: names[2].clone(),
+    };
+    keys.save(vec![put(&names[0], "other"), gone]).await.unwrap();
+
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().cloned().unwrap_or_default();
+        let page = keys.tagged(kind::INBOUND, "tag", &after, 3).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page.into_iter().map(|object| object.k2));
+    }
+    let expected: Vec<_> =
+        names.iter().enumerate().filter(|(i, _)| *i != 0 && *i != 2).map(|(_, n)| n.clone()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(keys.under(kind::INBOUND, "!room:example.org").await.unwrap().len(), 19);
+    store.close().await;
+}
