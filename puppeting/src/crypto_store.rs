@@ -141,7 +141,11 @@ impl SqlCryptoStore {
         for change in changes {
             crypto::apply(batch, &self.inner.account, change);
         }
-        Staged { owner: self.clone(), generation, settled: false }
+        Staged {
+            owner: self.clone(),
+            generation,
+            settled: false,
+        }
     }
 
     /// Stages `changes`, and writes them if that is the mode.
@@ -168,19 +172,33 @@ impl SqlCryptoStore {
     }
 
     fn overlay(&self) -> MutexGuard<'_, Overlay> {
-        self.inner.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .overlay
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn static_account(&self) -> Option<StaticAccountData> {
-        self.inner.static_account.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .static_account
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set_static_account(&self, account: StaticAccountData) {
-        *self.inner.static_account.write().unwrap_or_else(PoisonError::into_inner) = Some(account);
+        *self
+            .inner
+            .static_account
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(account);
     }
 }
 
@@ -219,7 +237,9 @@ impl Drop for Staged {
 
 impl std::fmt::Debug for SqlCryptoStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqlCryptoStore").field("mode", &self.inner.mode).finish_non_exhaustive()
+        f.debug_struct("SqlCryptoStore")
+            .field("mode", &self.inner.mode)
+            .finish_non_exhaustive()
     }
 }
 

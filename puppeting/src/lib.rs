@@ -19,6 +19,7 @@
 )]
 
 mod config;
+pub mod crypto_store;
 mod device_lists;
 mod error;
 pub mod http;

@@ -30,15 +30,24 @@ pub(super) fn put<T: Serialize>(
 ) -> Result<Change> {
     let value = Secret::new(serde_json::to_vec(value)?);
     let (k1, k2) = (k1.into(), k2.into());
-    Ok(Change::Put { kind, object: Object { k1, k2, value, tag: String::new(), flag: 0 } })
+    Ok(Change::Put {
+        kind,
+        object: Object {
+            k1,
+            k2,
+            value,
+            tag: String::new(),
+            flag: 0,
+        },
+    })
 }
 
-pub(super) fn delete(
-    kind: &'static str,
-    k1: impl Into<String>,
-    k2: impl Into<String>,
-) -> Change {
-    Change::Delete { kind, k1: k1.into(), k2: k2.into() }
+pub(super) fn delete(kind: &'static str, k1: impl Into<String>, k2: impl Into<String>) -> Change {
+    Change::Delete {
+        kind,
+        k1: k1.into(),
+        k2: k2.into(),
+    }
 }
 
 pub(super) fn account(account: &Account) -> Result<Change> {
@@ -48,7 +57,12 @@ pub(super) fn account(account: &Account) -> Result<Change> {
 pub(super) async fn inbound(session: &InboundGroupSession, backed_up: bool) -> Result<Change> {
     let pickle = session.pickle().await;
     let tag = kind::session_tag(&pickle.sender_key, pickle.sender_data.to_type());
-    let mut change = put(kind::INBOUND, session.room_id().as_str(), session.session_id(), &pickle)?;
+    let mut change = put(
+        kind::INBOUND,
+        session.room_id().as_str(),
+        session.session_id(),
+        &pickle,
+    )?;
     if let Change::Put { object, .. } = &mut change {
         object.tag = tag;
         object.flag = backed_up.into();
@@ -57,7 +71,9 @@ pub(super) async fn inbound(session: &InboundGroupSession, backed_up: bool) -> R
 }
 
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -73,7 +89,8 @@ impl SqlCryptoStore {
         }
         for session in &changes.inbound_group_sessions {
             out.push(inbound(session, session.backed_up()).await?);
-            self.recent().forget(session.room_id(), session.session_id());
+            self.recent()
+                .forget(session.room_id(), session.session_id());
         }
         for session in &changes.outbound_group_sessions {
             out.push(outbound(session).await?);
@@ -105,7 +122,12 @@ impl SqlCryptoStore {
         if let Some(older) = older.filter(|older| *older != request.request_id) {
             out.push(delete(kind::REQUEST, older.as_str(), ""));
         }
-        out.push(put(kind::REQUEST, request.request_id.as_str(), "", request)?);
+        out.push(put(
+            kind::REQUEST,
+            request.request_id.as_str(),
+            "",
+            request,
+        )?);
         out.push(put(kind::REQUEST_BY_INFO, info, "", &request.request_id)?);
         Ok(())
     }
@@ -115,8 +137,15 @@ impl SqlCryptoStore {
         for (at, secret) in secrets.iter().enumerate() {
             let name = secret.secret_name.as_str();
             let last = self.under(kind::SECRET, name).await?.pop();
-            let next = last.and_then(|last| last.k2.parse().ok()).map_or(0, |last: usize| last + 1);
-            out.push(put(kind::SECRET, name, format!("{:010}", next + at), &*secret.secret)?);
+            let next = last
+                .and_then(|last| last.k2.parse().ok())
+                .map_or(0, |last: usize| last + 1);
+            out.push(put(
+                kind::SECRET,
+                name,
+                format!("{:010}", next + at),
+                &*secret.secret,
+            )?);
         }
         Ok(())
     }
@@ -128,11 +157,21 @@ async fn private_identity(identity: &PrivateCrossSigningIdentity) -> Result<Chan
 
 async fn olm(session: &Session) -> Result<Change> {
     let pickle = session.pickle().await;
-    put(kind::SESSION, pickle.sender_key.to_base64(), session.session_id(), &pickle)
+    put(
+        kind::SESSION,
+        pickle.sender_key.to_base64(),
+        session.session_id(),
+        &pickle,
+    )
 }
 
 async fn outbound(session: &OutboundGroupSession) -> Result<Change> {
-    put(kind::OUTBOUND, session.room_id().as_str(), "", &session.pickle().await)
+    put(
+        kind::OUTBOUND,
+        session.room_id().as_str(),
+        "",
+        &session.pickle().await,
+    )
 }
 
 fn singles(changes: &Changes, out: &mut Vec<Change>) -> Result<()> {
@@ -157,14 +196,23 @@ fn devices(changes: &DeviceChanges, out: &mut Vec<Change>) -> Result<()> {
         out.push(put(kind::DEVICE, user, id, device)?);
     }
     for device in &changes.deleted {
-        out.push(delete(kind::DEVICE, device.user_id().as_str(), device.device_id().as_str()));
+        out.push(delete(
+            kind::DEVICE,
+            device.user_id().as_str(),
+            device.device_id().as_str(),
+        ));
     }
     Ok(())
 }
 
 fn identities(changes: &IdentityChanges, out: &mut Vec<Change>) -> Result<()> {
     for identity in changes.new.iter().chain(&changes.changed) {
-        out.push(put(kind::IDENTITY, identity.user_id().as_str(), "", identity)?);
+        out.push(put(
+            kind::IDENTITY,
+            identity.user_id().as_str(),
+            "",
+            identity,
+        )?);
     }
     Ok(())
 }
@@ -179,7 +227,10 @@ fn rooms(changes: &Changes, out: &mut Vec<Change>) -> Result<()> {
         out.push(put(kind::ROOM_SETTINGS, room.as_str(), "", settings)?);
     }
     for bundle in &changes.received_room_key_bundles {
-        let (room, sender) = (bundle.bundle_data.room_id.as_str(), bundle.sender_user.as_str());
+        let (room, sender) = (
+            bundle.bundle_data.room_id.as_str(),
+            bundle.sender_user.as_str(),
+        );
         out.push(put(kind::BUNDLE, room, sender, bundle)?);
     }
     for room in &changes.room_key_backups_fully_downloaded {

@@ -33,7 +33,10 @@ impl Overlay {
             }
             Change::Delete { kind, k1, k2 } => ((kind, k1, k2), None),
         };
-        let entry = Entry { generation: self.generation, object };
+        let entry = Entry {
+            generation: self.generation,
+            object,
+        };
         let before = self.entries.insert(key.clone(), entry);
         if before.is_none_or(|before| before.generation != self.generation) {
             self.staged.push(key);
@@ -52,7 +55,10 @@ impl Overlay {
             .filter_map(|key| {
                 let (kind, k1, k2) = key.clone();
                 Some(match &self.entries.get(key)?.object {
-                    Some(object) => Change::Put { kind, object: object.clone() },
+                    Some(object) => Change::Put {
+                        kind,
+                        object: object.clone(),
+                    },
                     None => Change::Delete { kind, k1, k2 },
                 })
             })
@@ -64,7 +70,11 @@ impl Overlay {
 
     pub(super) fn committed(&mut self, generation: u64) {
         for key in self.in_flight.remove(&generation).unwrap_or_default() {
-            if self.entries.get(&key).is_some_and(|entry| entry.generation == generation) {
+            if self
+                .entries
+                .get(&key)
+                .is_some_and(|entry| entry.generation == generation)
+            {
                 self.entries.remove(&key);
             }
         }
@@ -141,11 +151,17 @@ mod tests {
     }
 
     fn delete(k1: &str) -> Change {
-        Change::Delete { kind: "kind", k1: k1.to_owned(), k2: String::new() }
+        Change::Delete {
+            kind: "kind",
+            k1: k1.to_owned(),
+            k2: String::new(),
+        }
     }
 
     fn value(overlay: &Overlay, k1: &str) -> Option<Option<u8>> {
-        overlay.get("kind", k1, "").map(|object| object.map(|object| object.value[0]))
+        overlay
+            .get("kind", k1, "")
+            .map(|object| object.map(|object| object.value[0]))
     }
 
     #[test]
@@ -221,7 +237,11 @@ mod tests {
         for k1 in ["a", "ab", "b"] {
             overlay.stage(put(k1, 0));
         }
-        overlay.stage(Change::Delete { kind: "later", k1: "a".to_owned(), k2: String::new() });
+        overlay.stage(Change::Delete {
+            kind: "later",
+            k1: "a".to_owned(),
+            k2: String::new(),
+        });
         assert_eq!(overlay.of_kind("kind").len(), 3);
         assert_eq!(overlay.under("kind", "a").len(), 1);
         assert_eq!(overlay.of_kind("later").len(), 1);

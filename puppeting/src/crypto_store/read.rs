@@ -37,7 +37,11 @@ impl SqlCryptoStore {
         k1: &str,
         k2: &str,
     ) -> Result<Option<T>> {
-        self.object(kind, k1, k2).await?.as_ref().map(parse).transpose()
+        self.object(kind, k1, k2)
+            .await?
+            .as_ref()
+            .map(parse)
+            .transpose()
     }
 
     /// Whether an object exists.
@@ -84,10 +88,16 @@ impl SqlCryptoStore {
         let staged = self.overlay().of_kind(kind);
         // At worst every staged object hides one of the page.
         let page = u32::try_from(limit.saturating_add(staged.len())).unwrap_or(u32::MAX);
-        let stored =
-            crypto::tagged(&self.inner.store, &self.inner.account, kind, tag, after, page)
-                .await
-                .map_err(CryptoStoreError::backend)?;
+        let stored = crypto::tagged(
+            &self.inner.store,
+            &self.inner.account,
+            kind,
+            tag,
+            after,
+            page,
+        )
+        .await
+        .map_err(CryptoStoreError::backend)?;
         let mut objects = merge(staged, stored);
         objects.retain(|object| object.tag == tag && object.k2.as_str() > after);
         objects.sort_by(|a, b| (&a.k2, &a.k1).cmp(&(&b.k2, &b.k1)));
@@ -97,7 +107,10 @@ impl SqlCryptoStore {
 }
 
 /// Staged objects hide stored ones of the same names.
-fn merge(mut staged: BTreeMap<(String, String), Option<Object>>, stored: Vec<Object>) -> Vec<Object> {
+fn merge(
+    mut staged: BTreeMap<(String, String), Option<Object>>,
+    stored: Vec<Object>,
+) -> Vec<Object> {
     if staged.is_empty() {
         return stored;
     }

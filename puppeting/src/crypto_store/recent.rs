@@ -38,6 +38,8 @@ impl Recent {
     }
 
     fn position(&self, room: &RoomId, session_id: &str) -> Option<usize> {
-        self.0.iter().position(|kept| kept.session_id() == session_id && kept.room_id() == room)
+        self.0
+            .iter()
+            .position(|kept| kept.session_id() == session_id && kept.room_id() == room)
     }
 }

@@ -2,24 +2,14 @@
 
 mod suite;
 
-use std::collections::BTreeMap;
-
 use matrix_sdk_crypto::{
-    DecryptionSettings, EncryptionSettings, EncryptionSyncChanges, OlmMachine, TrustRequirement,
+    EncryptionSettings, OlmMachine,
     olm::{OlmMessageHash, StaticAccountData},
     store::{CryptoStore as _, types::Changes},
-    types::requests::{AnyOutgoingRequest, ToDeviceRequest},
 };
-use ruma::{
-    OwnedDeviceId, OwnedUserId, RoomId, TransactionId, UserId,
-    api::client::keys::{claim_keys, get_keys, upload_keys},
-    device_id,
-    events::{AnyToDeviceEvent, AnyToDeviceEventContent},
-    room_id,
-    serde::Raw,
-    user_id,
-};
-use store::{Batch, Store, crypto, inbox, testing::Database};
+use ruma::{UserId, device_id, events::room::message::RoomMessageEventContent, room_id, user_id};
+use store::{Batch, Secret, Store, crypto, crypto::Change, inbox, testing::Database};
+use vodozemac::megolm::MegolmMessage;
 
 use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes};
 
@@ -36,17 +26,25 @@ fn staged(store: &Store) -> SqlCryptoStore {
 }
 
 fn hash(name: &str) -> OlmMessageHash {
-    OlmMessageHash { sender_key: "sender".to_owned(), hash: name.to_owned() }
+    OlmMessageHash {
+        sender_key: "sender".to_owned(),
+        hash: name.to_owned(),
+    }
 }
 
 async fn save_hash(keys: &SqlCryptoStore, name: &str) {
-    let changes = Changes { message_hashes: vec![hash(name)], ..Default::default() };
+    let changes = Changes {
+        message_hashes: vec![hash(name)],
+        ..Default::default()
+    };
     keys.save_changes(changes).await.unwrap();
 }
 
 async fn in_database(store: &Store, name: &str) -> bool {
     let account = account(user_id!("@whatsapp_1:example.org"), device_id!("DEVICE"));
-    crypto::contains(store, &account, kind::MESSAGE_HASH, "sender", name).await.unwrap()
+    crypto::contains(store, &account, kind::MESSAGE_HASH, "sender", name)
+        .await
+        .unwrap()
 }
 
 /// A batch that the writer refuses.
@@ -62,7 +60,10 @@ async fn staged_changes_wait_for_their_batch() {
     let store = database.open().await;
     let keys = staged(&store);
     save_hash(&keys, "one").await;
-    assert!(keys.is_message_known(&hash("one")).await.unwrap(), "read from the overlay");
+    assert!(
+        keys.is_message_known(&hash("one")).await.unwrap(),
+        "read from the overlay"
+    );
     assert!(!in_database(&store, "one").await);
     assert!(keys.has_staged());
 
@@ -70,9 +71,15 @@ async fn staged_changes_wait_for_their_batch() {
     store::meta::put(&mut batch, "row", "beside it");
     keys.commit_with(batch).await.unwrap();
     assert!(in_database(&store, "one").await);
-    assert_eq!(store::meta::get(&store, "row").await.unwrap().unwrap(), "beside it");
+    assert_eq!(
+        store::meta::get(&store, "row").await.unwrap().unwrap(),
+        "beside it"
+    );
     assert!(!keys.has_staged());
-    assert!(keys.is_message_known(&hash("one")).await.unwrap(), "read from the database");
+    assert!(
+        keys.is_message_known(&hash("one")).await.unwrap(),
+        "read from the database"
+    );
     store.close().await;
 }
 
@@ -82,16 +89,30 @@ async fn a_refused_batch_leaves_its_keys_staged() {
     let store = database.open().await;
     let keys = staged(&store);
     save_hash(&keys, "one").await;
-    keys.set_custom_value("name", b"old".to_vec()).await.unwrap();
+    keys.set_custom_value("name", b"old".to_vec())
+        .await
+        .unwrap();
     assert!(keys.commit_with(refused()).await.unwrap_err().is_conflict());
     assert!(!in_database(&store, "one").await);
     assert!(keys.has_staged() && !keys.is_poisoned());
 
-    keys.set_custom_value("name", b"new".to_vec()).await.unwrap();
+    keys.set_custom_value("name", b"new".to_vec())
+        .await
+        .unwrap();
     keys.flush().await.unwrap();
     assert!(in_database(&store, "one").await);
-    assert_eq!(keys.get_custom_value("name").await.unwrap().unwrap(), b"new");
-    assert_eq!(staged(&store).get_custom_value("name").await.unwrap().unwrap(), b"new");
+    assert_eq!(
+        keys.get_custom_value("name").await.unwrap().unwrap(),
+        b"new"
+    );
+    assert_eq!(
+        staged(&store)
+            .get_custom_value("name")
+            .await
+            .unwrap()
+            .unwrap(),
+        b"new"
+    );
     store.close().await;
 }
 
@@ -106,7 +127,11 @@ async fn an_outcome_nobody_heard_poisons() {
     save_hash(&keys, "one").await;
     drop(keys.take_staged(&mut Batch::new()));
     assert!(keys.is_poisoned());
-    let error = keys.is_message_known(&hash("one")).await.unwrap_err().to_string();
+    let error = keys
+        .is_message_known(&hash("one"))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("open the device again"), "{error}");
     assert!(keys.reopen().await.is_err());
     assert!(!staged(&store).is_message_known(&hash("one")).await.unwrap());
@@ -127,7 +152,10 @@ async fn two_devices_share_a_batch() {
     store.commit(batch).await.unwrap();
     taken.into_iter().for_each(super::Staged::committed);
     assert!(in_database(&store, "one").await);
-    assert!(!keys.is_message_known(&hash("two")).await.unwrap(), "each has its own");
+    assert!(
+        !keys.is_message_known(&hash("two")).await.unwrap(),
+        "each has its own"
+    );
     assert!(bot.is_message_known(&hash("two")).await.unwrap());
     store.close().await;
 }
@@ -167,14 +195,12 @@ async fn old_message_hashes_are_pruned() {
 /// Pages of sessions must be whole whichever of them are staged, changed or stored.
 #[tokio::test]
 async fn pages_are_whole_across_overlay_and_database() {
-    use store::{Secret, crypto::{Change, Object}};
-
     let database = Database::sqlite();
     let store = database.open().await;
     let keys = staged(&store);
     let put = |k2: &str, tag: &str| Change::Put {
         kind: kind::INBOUND,
-        object: Object {
+        object: crypto::Object {
             k1: "!room:example.org".to_owned(),
             k2: k2.to_owned(),
             value: Secret::new(*b"{}"),
@@ -183,16 +209,35 @@ async fn pages_are_whole_across_overlay_and_database() {
         },
     };
     let names: Vec<String> = (0..20).map(|i| format!("session{i:02}")).collect();
-    keys.save(names.iter().step_by(2).map(|name| put(name, "tag")).collect()).await.unwrap();
+    keys.save(
+        names
+            .iter()
+            .step_by(2)
+            .map(|name| put(name, "tag"))
+            .collect(),
+    )
+    .await
+    .unwrap();
     keys.flush().await.unwrap();
-    keys.save(names.iter().skip(1).step_by(2).map(|name| put(name, "tag")).collect()).await.unwrap();
+    keys.save(
+        names
+            .iter()
+            .skip(1)
+            .step_by(2)
+            .map(|name| put(name, "tag"))
+            .collect(),
+    )
+    .await
+    .unwrap();
     // One stored session changes its tag, another is deleted.
     let gone = Change::Delete {
         kind: kind::INBOUND,
         k1: "!room:example.org".to_owned(),
         k2: names[2].clone(),
     };
-    keys.save(vec![put(&names[0], "other"), gone]).await.unwrap();
+    keys.save(vec![put(&names[0], "other"), gone])
+        .await
+        .unwrap();
 
     let mut found = Vec::new();
     loop {
@@ -203,9 +248,81 @@ async fn pages_are_whole_across_overlay_and_database() {
         }
         found.extend(page.into_iter().map(|object| object.k2));
     }
-    let expected: Vec<_> =
-        names.iter().enumerate().filter(|(i, _)| *i != 0 && *i != 2).map(|(_, n)| n.clone()).collect();
+    let expected: Vec<_> = names
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != 0 && *i != 2)
+        .map(|(_, n)| n.clone())
+        .collect();
     assert_eq!(found, expected);
-    assert_eq!(keys.under(kind::INBOUND, "!room:example.org").await.unwrap().len(), 19);
+    assert_eq!(
+        keys.under(kind::INBOUND, "!room:example.org")
+            .await
+            .unwrap()
+            .len(),
+        19
+    );
     store.close().await;
+}
+
+/// What a machine encrypted and nobody committed must not have left, and what was committed is never used twice.
+#[tokio::test]
+async fn a_ratchet_goes_on_where_the_last_commit_left_it() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let user = user_id!("@whatsapp_1:example.org");
+    let open = async || {
+        let keys = staged(&store);
+        let machine = OlmMachine::with_store(user, device_id!("DEVICE"), keys.clone(), None)
+            .await
+            .unwrap();
+        (keys, machine)
+    };
+    let share = async |machine: &OlmMachine| {
+        let nobody: [&UserId; 0] = [];
+        let settings = EncryptionSettings::default();
+        let room = room_id!("!room:example.org");
+        machine
+            .share_room_key(room, nobody.into_iter(), settings)
+            .await
+            .unwrap();
+    };
+
+    let (keys, machine) = open().await;
+    share(&machine).await;
+    let first = encrypt(&machine).await;
+    keys.commit_with(Batch::new()).await.unwrap();
+    drop((keys, machine));
+
+    let (keys, machine) = open().await;
+    share(&machine).await;
+    let second = encrypt(&machine).await;
+    assert_eq!(first.0, second.0, "the session was kept");
+    assert_eq!((first.1, second.1), (0, 1));
+    // The program ends here, before the commit: the message never left.
+    drop((keys, machine));
+
+    let (keys, machine) = open().await;
+    share(&machine).await;
+    assert_eq!(encrypt(&machine).await, second);
+    keys.flush().await.unwrap();
+    assert_eq!(encrypt(&machine).await.1, 2);
+    store.close().await;
+}
+
+/// Session id and message index of an encrypted message.
+async fn encrypt(machine: &OlmMachine) -> (String, u32) {
+    let content = RoomMessageEventContent::text_plain("hello");
+    let room = room_id!("!room:example.org");
+    let content = machine
+        .encrypt_room_event(room, content)
+        .await
+        .unwrap()
+        .content;
+    let json: serde_json::Value = content.deserialize_as_unchecked().unwrap();
+    let message = MegolmMessage::from_base64(json["ciphertext"].as_str().unwrap()).unwrap();
+    (
+        json["session_id"].as_str().unwrap().to_owned(),
+        message.message_index(),
+    )
 }

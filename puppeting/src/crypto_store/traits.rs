@@ -60,7 +60,9 @@ impl CryptoStore for SqlCryptoStore {
     type Error = CryptoStoreError;
 
     async fn load_account(&self) -> Result<Option<Account>> {
-        let Some(pickle) = self.value(kind::ACCOUNT, "", "").await? else { return Ok(None) };
+        let Some(pickle) = self.value(kind::ACCOUNT, "", "").await? else {
+            return Ok(None);
+        };
         let account = Account::from_pickle(pickle)?;
         self.set_static_account(account.static_data().clone());
         Ok(Some(account))
@@ -83,7 +85,9 @@ impl CryptoStore for SqlCryptoStore {
 
     async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
         let _saving = self.inner.saving.lock().await;
-        let Some(account) = changes.account else { return Ok(()) };
+        let Some(account) = changes.account else {
+            return Ok(());
+        };
         self.set_static_account(account.static_data().clone());
         self.save(vec![changes::account(&account)?]).await
     }
@@ -97,7 +101,8 @@ impl CryptoStore for SqlCryptoStore {
         let mut changes = Vec::with_capacity(sessions.len());
         for session in &sessions {
             changes.push(changes::inbound(session, backed_up_to_version.is_some()).await?);
-            self.recent().forget(session.room_id(), session.session_id());
+            self.recent()
+                .forget(session.room_id(), session.session_id());
         }
         self.save(changes).await
     }
@@ -129,8 +134,12 @@ impl CryptoStore for SqlCryptoStore {
         }
         // Not between a read and the save of a newer state: the older one would stay among the recent ones.
         let _saving = self.inner.saving.lock().await;
-        let object = self.object(kind::INBOUND, room_id.as_str(), session_id).await?;
-        let Some(session) = object.as_ref().map(inbound).transpose()? else { return Ok(None) };
+        let object = self
+            .object(kind::INBOUND, room_id.as_str(), session_id)
+            .await?;
+        let Some(session) = object.as_ref().map(inbound).transpose()? else {
+            return Ok(None);
+        };
         self.recent().put(session.clone());
         Ok(Some(session))
     }
@@ -140,14 +149,19 @@ impl CryptoStore for SqlCryptoStore {
         room_id: &RoomId,
         session_id: &str,
     ) -> Result<Option<RoomKeyWithheldEntry>> {
-        self.value(kind::WITHHELD, room_id.as_str(), session_id).await
+        self.value(kind::WITHHELD, room_id.as_str(), session_id)
+            .await
     }
 
     async fn get_withheld_sessions_by_room_id(
         &self,
         room_id: &RoomId,
     ) -> Result<Vec<RoomKeyWithheldEntry>> {
-        self.under(kind::WITHHELD, room_id.as_str()).await?.iter().map(parse).collect()
+        self.under(kind::WITHHELD, room_id.as_str())
+            .await?
+            .iter()
+            .map(parse)
+            .collect()
     }
 
     async fn get_inbound_group_sessions(&self) -> Result<Vec<InboundGroupSession>> {
@@ -160,7 +174,10 @@ impl CryptoStore for SqlCryptoStore {
     ) -> Result<RoomKeyCounts> {
         let objects = self.all(kind::INBOUND).await?;
         let backed_up = objects.iter().filter(|object| object.flag != 0).count();
-        Ok(RoomKeyCounts { total: objects.len(), backed_up })
+        Ok(RoomKeyCounts {
+            total: objects.len(),
+            backed_up,
+        })
     }
 
     async fn get_inbound_group_sessions_by_room_id(
@@ -188,7 +205,12 @@ impl CryptoStore for SqlCryptoStore {
         limit: usize,
     ) -> Result<Vec<InboundGroupSession>> {
         let objects = self.all(kind::INBOUND).await?;
-        objects.iter().filter(|object| object.flag == 0).take(limit).map(inbound).collect()
+        objects
+            .iter()
+            .filter(|object| object.flag == 0)
+            .take(limit)
+            .map(inbound)
+            .collect()
     }
 
     async fn mark_inbound_group_sessions_as_backed_up(
@@ -199,8 +221,14 @@ impl CryptoStore for SqlCryptoStore {
         let _saving = self.inner.saving.lock().await;
         let mut changes = Vec::with_capacity(room_and_session_ids.len());
         for (room, session_id) in room_and_session_ids {
-            if let Some(object) = self.object(kind::INBOUND, room.as_str(), session_id).await? {
-                changes.push(Change::Put { kind: kind::INBOUND, object: Object { flag: 1, ..object } });
+            if let Some(object) = self
+                .object(kind::INBOUND, room.as_str(), session_id)
+                .await?
+            {
+                changes.push(Change::Put {
+                    kind: kind::INBOUND,
+                    object: Object { flag: 1, ..object },
+                });
             }
             self.recent().forget(room, session_id);
         }
@@ -213,7 +241,10 @@ impl CryptoStore for SqlCryptoStore {
         let changes = objects
             .into_iter()
             .filter(|object| object.flag != 0)
-            .map(|object| Change::Put { kind: kind::INBOUND, object: Object { flag: 0, ..object } })
+            .map(|object| Change::Put {
+                kind: kind::INBOUND,
+                object: Object { flag: 0, ..object },
+            })
             .collect();
         self.recent().clear();
         self.save(changes).await
@@ -231,14 +262,17 @@ impl CryptoStore for SqlCryptoStore {
     }
 
     async fn delete_dehydrated_device_pickle_key(&self) -> Result<()> {
-        self.save(vec![delete(kind::SINGLE, kind::DEHYDRATED_KEY, "")]).await
+        self.save(vec![delete(kind::SINGLE, kind::DEHYDRATED_KEY, "")])
+            .await
     }
 
     async fn get_outbound_group_session(
         &self,
         room_id: &RoomId,
     ) -> Result<Option<OutboundGroupSession>> {
-        let account = self.static_account().ok_or(CryptoStoreError::AccountUnset)?;
+        let account = self
+            .static_account()
+            .ok_or(CryptoStoreError::AccountUnset)?;
         let Some(pickle) = self.value(kind::OUTBOUND, room_id.as_str(), "").await? else {
             return Ok(None);
         };
@@ -259,7 +293,10 @@ impl CryptoStore for SqlCryptoStore {
         let changes: Result<_> = users
             .iter()
             .map(|&(user, dirty)| {
-                let tracked = TrackedUser { user_id: user.to_owned(), dirty };
+                let tracked = TrackedUser {
+                    user_id: user.to_owned(),
+                    dirty,
+                };
                 put(kind::TRACKED, user.as_str(), "", &tracked)
             })
             .collect();
@@ -271,7 +308,8 @@ impl CryptoStore for SqlCryptoStore {
         user_id: &UserId,
         device_id: &DeviceId,
     ) -> Result<Option<DeviceData>> {
-        self.value(kind::DEVICE, user_id.as_str(), device_id.as_str()).await
+        self.value(kind::DEVICE, user_id.as_str(), device_id.as_str())
+            .await
     }
 
     async fn get_user_devices(
@@ -289,7 +327,9 @@ impl CryptoStore for SqlCryptoStore {
     }
 
     async fn get_own_device(&self) -> Result<DeviceData> {
-        let account = self.static_account().ok_or(CryptoStoreError::AccountUnset)?;
+        let account = self
+            .static_account()
+            .ok_or(CryptoStoreError::AccountUnset)?;
         self.get_device(&account.user_id, &account.device_id)
             .await?
             .ok_or(CryptoStoreError::AccountUnset)
@@ -300,7 +340,12 @@ impl CryptoStore for SqlCryptoStore {
     }
 
     async fn is_message_known(&self, message_hash: &OlmMessageHash) -> Result<bool> {
-        self.contains(kind::MESSAGE_HASH, &message_hash.sender_key, &message_hash.hash).await
+        self.contains(
+            kind::MESSAGE_HASH,
+            &message_hash.sender_key,
+            &message_hash.hash,
+        )
+        .await
     }
 
     async fn get_outgoing_secret_requests(
@@ -314,8 +359,9 @@ impl CryptoStore for SqlCryptoStore {
         &self,
         secret_info: &SecretInfo,
     ) -> Result<Option<GossipRequest>> {
-        let id: Option<OwnedTransactionId> =
-            self.value(kind::REQUEST_BY_INFO, &secret_info.as_key(), "").await?;
+        let id: Option<OwnedTransactionId> = self
+            .value(kind::REQUEST_BY_INFO, &secret_info.as_key(), "")
+            .await?;
         match id {
             Some(id) => self.get_outgoing_secret_requests(&id).await,
             None => Ok(None),
@@ -325,7 +371,10 @@ impl CryptoStore for SqlCryptoStore {
     async fn get_unsent_secret_requests(&self) -> Result<Vec<GossipRequest>> {
         let requests: Result<Vec<GossipRequest>> =
             self.all(kind::REQUEST).await?.iter().map(parse).collect();
-        Ok(requests?.into_iter().filter(|request| !request.sent_out).collect())
+        Ok(requests?
+            .into_iter()
+            .filter(|request| !request.sent_out)
+            .collect())
     }
 
     async fn delete_outgoing_secret_requests(&self, request_id: &TransactionId) -> Result<()> {
@@ -358,8 +407,10 @@ impl CryptoStore for SqlCryptoStore {
     async fn delete_secrets_from_inbox(&self, secret_name: &SecretName) -> Result<()> {
         let _saving = self.inner.saving.lock().await;
         let objects = self.under(kind::SECRET, secret_name.as_str()).await?;
-        let changes =
-            objects.into_iter().map(|object| delete(kind::SECRET, object.k1, object.k2)).collect();
+        let changes = objects
+            .into_iter()
+            .map(|object| delete(kind::SECRET, object.k1, object.k2))
+            .collect();
         self.save(changes).await
     }
 
@@ -372,7 +423,8 @@ impl CryptoStore for SqlCryptoStore {
         room_id: &RoomId,
         user_id: &UserId,
     ) -> Result<Option<StoredRoomKeyBundleData>> {
-        self.value(kind::BUNDLE, room_id.as_str(), user_id.as_str()).await
+        self.value(kind::BUNDLE, room_id.as_str(), user_id.as_str())
+            .await
     }
 
     async fn get_pending_key_bundle_details_for_room(
@@ -383,15 +435,23 @@ impl CryptoStore for SqlCryptoStore {
     }
 
     async fn get_all_rooms_pending_key_bundles(&self) -> Result<Vec<RoomPendingKeyBundleDetails>> {
-        self.all(kind::PENDING_BUNDLE).await?.iter().map(parse).collect()
+        self.all(kind::PENDING_BUNDLE)
+            .await?
+            .iter()
+            .map(parse)
+            .collect()
     }
 
     async fn has_downloaded_all_room_keys(&self, room_id: &RoomId) -> Result<bool> {
-        self.contains(kind::BACKUP_FETCHED, room_id.as_str(), "").await
+        self.contains(kind::BACKUP_FETCHED, room_id.as_str(), "")
+            .await
     }
 
     async fn get_custom_value(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.object(kind::CUSTOM, key, "").await?.map(|object| object.value.to_vec()))
+        Ok(self
+            .object(kind::CUSTOM, key, "")
+            .await?
+            .map(|object| object.value.to_vec()))
     }
 
     async fn set_custom_value(&self, key: &str, value: Vec<u8>) -> Result<()> {
@@ -402,7 +462,11 @@ impl CryptoStore for SqlCryptoStore {
             tag: String::new(),
             flag: 0,
         };
-        self.save(vec![Change::Put { kind: kind::CUSTOM, object }]).await
+        self.save(vec![Change::Put {
+            kind: kind::CUSTOM,
+            object,
+        }])
+        .await
     }
 
     async fn remove_custom_value(&self, key: &str) -> Result<()> {
@@ -425,7 +489,11 @@ impl CryptoStore for SqlCryptoStore {
             None => 1,
         };
         let expires = now + i64::from(lease_duration_ms);
-        let lease = Lease { holder: holder.to_owned(), expires, generation };
+        let lease = Lease {
+            holder: holder.to_owned(),
+            expires,
+            generation,
+        };
         self.save(vec![put(kind::LEASE, key, "", &lease)?]).await?;
         Ok(Some(generation))
     }
@@ -440,7 +508,9 @@ impl CryptoStore for SqlCryptoStore {
         self.usable()?;
         self.flush().await.map_err(CryptoStoreError::backend)?;
         self.recent().clear();
-        self.inner.condition.store(CLOSED, std::sync::atomic::Ordering::Release);
+        self.inner
+            .condition
+            .store(CLOSED, std::sync::atomic::Ordering::Release);
         Ok(())
     }
 

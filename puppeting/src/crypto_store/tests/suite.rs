@@ -26,8 +26,12 @@ async fn open(engine: &str, name: &str, clear: bool, mode: WriteMode) -> SqlCryp
         _ => Database::postgres().await,
     };
     let store = database.open().await;
-    let keys =
-        SqlCryptoStore::new(store, user_id!("@suite:example.org"), device_id!("SUITE"), mode);
+    let keys = SqlCryptoStore::new(
+        store,
+        user_id!("@suite:example.org"),
+        device_id!("SUITE"),
+        mode,
+    );
     OPEN.set(HashMap::from([(name.to_owned(), (database, keys.clone()))]));
     keys
 }
