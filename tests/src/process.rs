@@ -156,6 +156,12 @@ impl Process {
         Ok(self.child().try_wait()?)
     }
 
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.exited(), Ok(None))
+    }
+
     /// Waits for a line of its output that `read` accepts, and stops early if the program ends.
     ///
     /// # Errors

@@ -87,6 +87,14 @@ impl Sandbox {
         &self.addresses
     }
 
+    /// Whether it runs: it was started, not stopped, and has not ended by itself.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.lock()
+            .as_ref()
+            .is_some_and(|process| process.is_running())
+    }
+
     /// The process id while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

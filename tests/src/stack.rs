@@ -98,7 +98,13 @@ impl Stack {
     /// The ghost of a phone.
     #[must_use]
     pub fn ghost(&self, phone: &Phone) -> String {
-        format!("@whatsapp_{}:{SERVER_NAME}", digits(phone.number()))
+        self.ghost_of(phone.number())
+    }
+
+    /// The ghost of a number.
+    #[must_use]
+    pub fn ghost_of(&self, number: &str) -> String {
+        format!("@whatsapp_{}:{SERVER_NAME}", digits(number))
     }
 
     /// Registers a Matrix user and logs a careful, encrypting client in.

@@ -14,6 +14,7 @@ use crate::error::Context as _;
 use crate::process::{Process, private_file};
 use crate::{Error, Result, http, port, process, wait};
 
+pub use config::secret;
 pub use install::{VERSION, install};
 
 /// The name of every test homeserver.
@@ -58,7 +59,7 @@ impl Synapse {
     pub async fn start(folder: &Path, port: u16, options: &Options) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let python = install()?;
-        let registration_secret = config::secret()?;
+        let registration_secret = secret()?;
         let homeserver = config::homeserver(folder, port, options, &registration_secret)?;
         private_file(&folder.join("homeserver.yaml"), &homeserver)?;
         private_file(&folder.join("log.yaml"), &config::log(folder))?;
@@ -92,6 +93,12 @@ impl Synapse {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.running().map(|process| process.pid())
+    }
+
+    /// Whether it runs: it was started, not stopped, and has not ended by itself.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running().is_some_and(|process| process.is_running())
     }
 
     /// Starts it again after [`Synapse::stop`] or [`Synapse::kill`], with the same data and port.

@@ -31,11 +31,11 @@ impl Chat {
     /// The last text of each direction: once it has arrived, no text before it is still on its way.
     const LAST: &'static str = "and that was all";
 
-    fn from_matrix(&self) -> Vec<String> {
+    fn sent_by_matrix(&self) -> Vec<String> {
         self.texts("from Matrix")
     }
 
-    fn from_phone(&self) -> Vec<String> {
+    fn sent_by_phone(&self) -> Vec<String> {
         self.texts("from the phone")
     }
 
@@ -86,12 +86,12 @@ impl Chat {
         compare(
             &format!("phone {}", self.number),
             &self.on_phone(client.user_id()).await?,
-            &self.from_matrix(),
+            &self.sent_by_matrix(),
         )?;
         compare(
             &format!("room {}", self.number),
             &self.in_matrix(client).await?,
-            &self.from_phone(),
+            &self.sent_by_phone(),
         )?;
         waited
     }
@@ -147,7 +147,7 @@ async fn open(stack: &Stack, client: &Client) -> Result<Vec<Chat>> {
 async fn write(client: &Client, chats: &[Chat], sent: &AtomicUsize) -> Result<()> {
     for count in 0..=PER_DIRECTION {
         let round = chats.iter().map(|chat| async move {
-            let (from_matrix, from_phone) = (chat.from_matrix(), chat.from_phone());
+            let (from_matrix, from_phone) = (chat.sent_by_matrix(), chat.sent_by_phone());
             let (event, stanza) = tokio::join!(
                 client.send(&chat.room, &from_matrix[count]),
                 chat.phone.send(client.user_id(), &from_phone[count]),

@@ -1,2 +1,60 @@
-//! See the workspace README.
-fn main() {}
+//! `cargo xtask`: what a developer, a tester or a curious person runs.
+
+mod ci;
+mod prerequisites;
+mod steps;
+mod test;
+mod try_it;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Try, test and check gatehouse.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask try                    a whole set to play with, on this machine alone
+  cargo xtask test                   every test
+  cargo xtask test -p store          the tests of one package
+  cargo xtask ci                     what a change must pass";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a homeserver, gatehouse and the sandbox, with a user and a phone that can talk
+    Try(try_it::Try),
+    /// Install what the tests need and run them
+    Test(test::Test),
+    /// Check the format, lints, tests, decoders (fuzzing) and documentation
+    Ci(ci::Ci),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> tests::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Try(arguments) => try_it::run(&arguments).await,
+            Command::Test(arguments) => test::run(&arguments).await,
+            Command::Ci(arguments) => ci::run(&arguments).await,
+        }
+    });
+    // A compiler or an installer that still runs when we are told to stop is not waited for.
+    runtime.shutdown_background();
+    done
+}

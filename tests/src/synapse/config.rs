@@ -8,7 +8,11 @@ use super::{Options, SERVER_NAME};
 use crate::{Error, Result};
 
 /// A random secret of 32 hexadecimal digits.
-pub(super) fn secret() -> Result<String> {
+///
+/// # Errors
+///
+/// When the system gives no random numbers.
+pub fn secret() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::new(format!("random: {error}")))?;
     Ok(hex::encode(bytes))
