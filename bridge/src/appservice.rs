@@ -11,6 +11,7 @@ mod transaction;
 use async_trait::async_trait;
 use ruma::{OwnedUserId, RoomAliasId, UserId};
 
+pub(crate) use self::http::bearer;
 pub use self::{
     http::{Appservice, router},
     transaction::{

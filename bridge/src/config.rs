@@ -8,8 +8,13 @@ mod check;
 mod load;
 mod permissions;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
+use gatekeeper::{profile::Profile, transport::Endpoint};
 use reqwest::Url;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
@@ -91,6 +96,15 @@ pub struct Database {
     pub connections: u32,
 }
 
+impl Database {
+    /// The file of an SQLite database; nothing for a server.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.url.strip_prefix("sqlite:")?;
+        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+    }
+}
+
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
@@ -105,19 +119,19 @@ impl fmt::Debug for Database {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gatekeeper {
-    /// Where logins connect: `wss://host/path`, `ws://host/path` or `tcp://host:port`.
-    pub endpoint: Url,
+    /// Where logins connect.
+    #[serde(with = "endpoint")]
+    pub endpoint: Endpoint,
     /// Where users are enlisted.
     pub enlistment: Url,
     /// Where the gatekeeper publishes the keys that sign its pushes.
     pub jwks: Url,
-    /// Public key (32 bytes in hexadecimal) at the root of its servers' certificate chain; none for the one that is
-    /// published for WhatsApp.
-    pub trust_root: Option<String>,
     /// Number of this service in interop ids; when set, an enlisted id with another one is refused.
     pub integrator: Option<u16>,
-    /// `aud` that its pushes must carry; none for the origin of `public.url`.
+    /// `aud` that its pushes must carry; none for `public.url` or its origin.
     pub push_audience: Option<String>,
+    /// Everything about the interface that is not published.
+    pub profile: Profile,
 }
 
 /// What is logged, and how.
@@ -197,12 +211,12 @@ impl Default for Database {
 impl Default for Gatekeeper {
     fn default() -> Self {
         Self {
-            endpoint: constant_url("ws://127.0.0.1:29400/ws/chat"),
+            endpoint: constant_endpoint("ws://127.0.0.1:29400/ws/chat"),
             enlistment: constant_url("https://v.whatsapp.net/3p/interop_reg"),
             jwks: constant_url("https://whatsapp.com/.well-known/jwks"),
-            trust_root: None,
             integrator: None,
             push_audience: None,
+            profile: Profile::default(),
         }
     }
 }
@@ -276,20 +290,27 @@ impl Config {
         self.permissions.level(user, &self.homeserver.server_name)
     }
 
-    /// `aud` that a push must carry.
+    /// What the `aud` of a push may be: the base address or its origin, as published examples have both.
     #[must_use]
-    pub fn push_audience(&self) -> String {
-        self.gatekeeper
-            .push_audience
-            .clone()
-            .unwrap_or_else(|| self.public.url.origin().ascii_serialization())
+    pub fn push_audiences(&self) -> Vec<String> {
+        match &self.gatekeeper.push_audience {
+            Some(audience) => vec![audience.clone()],
+            None => {
+                let url = &self.public.url;
+                let mut audiences = vec![url.origin().ascii_serialization()];
+                let base = url.as_str().trim_end_matches('/').to_owned();
+                if !audiences.contains(&base) {
+                    audiences.push(base);
+                }
+                audiences
+            }
+        }
     }
 
-    /// Root key of the gatekeeper's certificate chain, if the configuration replaces the published one.
+    /// `iss` of the identity tokens that the bridge signs: its own public address.
     #[must_use]
-    pub fn trust_root(&self) -> Option<[u8; 32]> {
-        let bytes = hex::decode(self.gatekeeper.trust_root.as_deref()?).ok()?;
-        bytes.try_into().ok()
+    pub fn token_issuer(&self) -> &str {
+        self.public.url.as_str().trim_end_matches('/')
     }
 }
 
@@ -309,6 +330,28 @@ fn constant_url(url: &str) -> Url {
     Url::parse(url).expect("a constant address")
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "the argument is a constant, covered by a test"
+)]
+fn constant_endpoint(endpoint: &str) -> Endpoint {
+    endpoint.parse().expect("a constant address")
+}
+
+/// An endpoint as text.
+mod endpoint {
+    use gatekeeper::transport::Endpoint;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(endpoint: &Endpoint, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(endpoint)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Endpoint, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// A database address without its password.
 pub(crate) fn redacted_url(url: &str) -> String {
     match Url::parse(url) {
@@ -321,3 +364,6 @@ pub(crate) fn redacted_url(url: &str) -> String {
         Err(_) => "(not an address)".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

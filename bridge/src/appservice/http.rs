@@ -375,3 +375,6 @@ fn empty() -> Response {
 fn list(items: Vec<Value>) -> Response {
     axum::Json(Value::Array(items)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,26 +146,13 @@ impl Config {
 
     fn check_gatekeeper(&self, problems: &mut Problems) {
         let gatekeeper = &self.gatekeeper;
-        let endpoint = &gatekeeper.endpoint;
-        let reachable = match endpoint.scheme() {
-            "ws" | "wss" => endpoint.host_str().is_some(),
-            "tcp" => endpoint.host_str().is_some() && endpoint.port().is_some(),
-            _ => false,
-        };
-        if !reachable {
-            problems.add(
-                "gatekeeper.endpoint",
-                "it is neither a WebSocket nor a TCP address",
-                "write \"wss://host/path\", \"ws://host/path\" or \"tcp://host:port\"",
-            );
-        }
         problems.web_address("gatekeeper.enlistment", &gatekeeper.enlistment);
         problems.web_address("gatekeeper.jwks", &gatekeeper.jwks);
-        if gatekeeper.trust_root.is_some() && self.trust_root().is_none() {
+        if let Err(error) = gatekeeper.profile.check() {
             problems.add(
-                "gatekeeper.trust_root",
-                "it is not 32 bytes in hexadecimal",
-                "write the 64 hexadecimal digits of the root key, or leave it out for WhatsApp's own",
+                &format!("gatekeeper.profile.{}", error.key),
+                error.problem,
+                "leave the key out for the default, or see `gatehouse example-config`",
             );
         }
     }

@@ -156,24 +156,39 @@ impl Provider for Environment {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let mut values = Figment::new();
+        let mut values = Dict::new();
         for (name, value) in &self.0 {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
                 continue;
             };
-            let Some(key) = name.strip_prefix(PREFIX) else {
+            let key = name.strip_prefix(PREFIX).map(str::to_lowercase);
+            // A variable without a section (GATEHOUSE_CONFIG) is not a value of the configuration.
+            let Some((section, key)) = key.as_deref().and_then(|key| key.split_once("__")) else {
                 continue;
             };
-            // A variable without a section (GATEHOUSE_CONFIG) is not a value of the configuration.
-            if !key.contains("__") {
-                continue;
-            }
-            let key = key.to_lowercase().replace("__", ".");
             // Booleans and numbers where the text looks like such, as figment's own environment provider has it.
             let value: Value = value.parse().unwrap_or_else(|never| match never {});
-            values = values.merge(Serialized::default(&key, value));
+            insert(&mut values, section, key, value);
         }
-        values.data()
+        Ok(Profile::Default.collect(values))
+    }
+}
+
+/// Puts a value at `section.key`, where the key may go deeper (`a__b`).
+fn insert(values: &mut Dict, section: &str, key: &str, value: Value) {
+    let inner = values
+        .entry(section.to_owned())
+        .or_insert_with(|| Value::from(Dict::new()));
+    // A value where a table should be loses: no key can be below it.
+    if !matches!(inner, Value::Dict(..)) {
+        *inner = Value::from(Dict::new());
+    }
+    let Value::Dict(_, inner) = inner else { return };
+    match key.split_once("__") {
+        Some((section, key)) => insert(inner, section, key, value),
+        None => {
+            inner.insert(key.to_owned(), value);
+        }
     }
 }
 

@@ -1,0 +1,271 @@
+//! The command line.
+
+mod ask;
+mod doctor;
+mod probe;
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    future::Future,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    client,
+    config::{Config, EXAMPLE},
+    log,
+    registration::{Registration, Written},
+};
+
+/// Any error: its text is for the operator.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Joins Matrix users to WhatsApp through its official third-party interface.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gatehouse",
+    version,
+    args_conflicts_with_subcommands = false,
+    after_help = "Examples:\n  \
+        gatehouse example-config > config.toml      write a configuration to begin with\n  \
+        gatehouse registration                      make the file for the homeserver\n  \
+        gatehouse doctor                            see what is missing\n  \
+        gatehouse -c config.toml -r registration.yaml\n                                              run the bridge"
+)]
+struct Cli {
+    #[command(flatten)]
+    files: Files,
+    /// The same as `registration`: make or check the file for the homeserver.
+    #[arg(short = 'g', long, conflicts_with = "example_config")]
+    generate_registration: bool,
+    /// The same as `example-config`: print the example configuration.
+    #[arg(short = 'e', long)]
+    example_config: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// The configuration.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "GATEHOUSE_CONFIG",
+        default_value = "config.toml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    /// The registration, which the homeserver reads too.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "GATEHOUSE_REGISTRATION",
+        default_value = "registration.yaml",
+        value_name = "FILE"
+    )]
+    registration: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the bridge until it is stopped (the default).
+    #[command(
+        after_help = "Example:\n  gatehouse run -c /etc/gatehouse/config.toml -r /etc/gatehouse/registration.yaml"
+    )]
+    Run,
+    /// Make the file that tells the homeserver about the bridge.
+    ///
+    /// New tokens are made for a new file, which only you may read. A file that is there is never changed without --force;
+    /// with it, its tokens are kept.
+    #[command(
+        after_help = "Example:\n  gatehouse registration -c config.toml -r registration.yaml\nThen name the file in homeserver.yaml:\n  app_service_config_files: [/path/to/registration.yaml]"
+    )]
+    Registration {
+        /// Replace a file that differs from the configuration, keeping its tokens.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print a configuration with every key, its default and what it means.
+    #[command(after_help = "Example:\n  gatehouse example-config > config.toml")]
+    ExampleConfig,
+    /// Check everything that must be right, and say how to mend what is not.
+    #[command(after_help = "Example:\n  gatehouse doctor -c config.toml -r registration.yaml")]
+    Doctor,
+    /// Show how much there is and how much waits.
+    #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the Matrix users who are enlisted.
+    #[command(after_help = "Examples:\n  gatehouse users\n  gatehouse users --json")]
+    Users {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the program: reads the command line and does what it says. `run` is the bridge itself, given what is
+/// loaded and checked.
+pub fn main<F, Running>(arguments: impl IntoIterator<Item = OsString>, run: F) -> ExitCode
+where
+    F: FnOnce(Config, Registration) -> Running,
+    Running: Future<Output = Result<(), Failure>>,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are "errors" too; clap prints them where they belong.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match act(cli, run) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "gatehouse: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn act<F, Running>(cli: Cli, run: F) -> Result<ExitCode, Failure>
+where
+    F: FnOnce(Config, Registration) -> Running,
+    Running: Future<Output = Result<(), Failure>>,
+{
+    let Cli {
+        files,
+        generate_registration,
+        example_config,
+        command,
+    } = cli;
+    let command = match command {
+        Some(command) => command,
+        None if generate_registration => Command::Registration { force: false },
+        None if example_config => Command::ExampleConfig,
+        None => Command::Run,
+    };
+    match command {
+        Command::ExampleConfig => print(EXAMPLE)?,
+        Command::Registration { force } => register(&files, force)?,
+        Command::Run => {
+            let (config, registration) = load(&files)?;
+            log::start(&config.log)?;
+            client::install_tls();
+            runtime()?.block_on(run(config, registration))?;
+        }
+        Command::Doctor => {
+            client::install_tls();
+            let healthy =
+                runtime()?.block_on(doctor::examine(&files.config, &files.registration))?;
+            return Ok(if healthy {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Command::Status { json } => {
+            client::install_tls();
+            let (config, registration) = load(&files)?;
+            let status = runtime()?.block_on(ask::status(&config, &registration))?;
+            print(&if json {
+                to_json(&status)?
+            } else {
+                format!("{status}\n")
+            })?;
+        }
+        Command::Users { json } => {
+            client::install_tls();
+            let (config, registration) = load(&files)?;
+            let users = runtime()?.block_on(ask::users(&config, &registration))?;
+            let text = if json {
+                to_json(&users)?
+            } else if users.is_empty() {
+                "Nobody is enlisted yet: users write \"enable\" to the bot.\n".to_owned()
+            } else {
+                users.iter().map(|user| format!("{user}\n")).collect()
+            };
+            print(&text)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(files: &Files) -> Result<(Config, Registration), Failure> {
+    let config = Config::load(&files.config)?;
+    let registration = Registration::load(&files.registration, &config)?;
+    Ok((config, registration))
+}
+
+fn register(files: &Files, force: bool) -> Result<(), Failure> {
+    let config = Config::load(&files.config)?;
+    let path = &files.registration;
+    let shown = path.display();
+    print(&match Registration::write(path, &config, force)? {
+        Written::New => format!(
+            "Wrote {shown} with new tokens. Name it in the homeserver's app_service_config_files and restart the homeserver:\n  \
+             app_service_config_files: [{}]\n",
+            absolute(path).display()
+        ),
+        Written::Replaced => {
+            format!(
+                "Wrote {shown} anew with the tokens it had. Restart the homeserver, which reads it too.\n"
+            )
+        }
+        Written::Unchanged => {
+            format!("{shown} agrees with the configuration and was not changed.\n")
+        }
+    })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Prints to standard output. A reader that has left, such as `head`, is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

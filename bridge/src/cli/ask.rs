@@ -1,0 +1,108 @@
+//! Answers about the bridge: from the running one, or from its database when none runs.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use store::{SealingKey, Store, StoreConfig};
+
+use super::Failure;
+use crate::{
+    admin::{STATUS_PATH, Status, USERS_PATH, User},
+    client,
+    config::Config,
+    registration::Registration,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much there is and how much waits.
+pub(super) async fn status(
+    config: &Config,
+    registration: &Registration,
+) -> Result<Status, Failure> {
+    match from_bridge(config, registration, STATUS_PATH).await? {
+        Some(status) => Ok(status),
+        None => {
+            let store = open(config).await?;
+            let status = Status::read(&store).await;
+            store.close().await;
+            Ok(status?)
+        }
+    }
+}
+
+/// Who is enlisted.
+pub(super) async fn users(
+    config: &Config,
+    registration: &Registration,
+) -> Result<Vec<User>, Failure> {
+    match from_bridge(config, registration, USERS_PATH).await? {
+        Some(users) => Ok(users),
+        None => {
+            let store = open(config).await?;
+            let users = User::list(&store).await;
+            store.close().await;
+            Ok(users?)
+        }
+    }
+}
+
+/// What the running bridge says; nothing if none runs.
+async fn from_bridge<T: DeserializeOwned>(
+    config: &Config,
+    registration: &Registration,
+    path: &str,
+) -> Result<Option<T>, Failure> {
+    let mut address = config.appservice.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let request = client::client()?
+        .get(format!("http://{address}{path}"))
+        .bearer_auth(registration.as_token.secret())
+        .timeout(TIMEOUT);
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => return Ok(None),
+        Err(error) => {
+            return Err(format!("the bridge at {address} does not answer ({}); is it overloaded or hanging? See its log", error.without_url()).into());
+        }
+    };
+    match response.status() {
+        StatusCode::OK => Ok(Some(response.json().await?)),
+        StatusCode::FORBIDDEN => Err(format!(
+            "the bridge at {address} runs with another registration; name that one with -r"
+        )
+        .into()),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Err("the bridge runs but cannot read its database; see its log".into())
+        }
+        status => Err(format!(
+            "{address} answers {status}: something other than gatehouse listens there; correct appservice.listen"
+        )
+        .into()),
+    }
+}
+
+/// Opens the database as the bridge would, but makes none.
+async fn open(config: &Config) -> Result<Store, Failure> {
+    if let Some(path) = config.database.file()
+        && !path.exists()
+    {
+        return Err(format!(
+            "there is no database {} yet, and no bridge runs; start one with `gatehouse run`",
+            path.display()
+        )
+        .into());
+    }
+    let key = SealingKey::load(&config.database.sealing_key)?;
+    let settings = StoreConfig {
+        readers: 1,
+        ..StoreConfig::new(config.database.url.clone())
+    };
+    Ok(Store::open(&settings, key).await?)
+}

@@ -1,0 +1,139 @@
+//! Logging: to standard error, as text or as JSON.
+//!
+//! No message content, phone number, address or token is ever logged; ids are logged as short keyed hashes.
+
+use std::io;
+
+use tracing_subscriber::{
+    EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging. The variable `RUST_LOG` replaces the configured level.
+///
+/// # Errors
+///
+/// A level that is no filter, or logging that was started before.
+pub fn start(config: &Log) -> Result<(), LogError> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => filter,
+        _ => config.level.clone(),
+    };
+    subscriber(config.format, &filter, io::stderr)?
+        .try_init()
+        .map_err(|_| LogError::Started)
+}
+
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is no filter.
+    #[error(
+        "\"{filter}\" is no log level ({source}); write for example \"info\" or \"info,gatehouse=debug\""
+    )]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// Why.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// It was started before.
+    #[error("logging was started before in this process")]
+    Started,
+}
+
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+fn subscriber<W>(format: LogFormat, filter: &str, writer: W) -> Result<Subscriber, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // The parser of HTML quotes what it reads, which is content.
+    let filter = format!("{filter},ruma_html=off,html5ever=off");
+    let filter =
+        EnvFilter::try_new(&filter).map_err(|source| LogError::Filter { filter, source })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
+    Ok(match format {
+        LogFormat::Text => Box::new(registry.with(lines.with_ansi(false))),
+        LogFormat::Json => Box::new(registry.with(lines.json().flatten_event(true))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("unpoisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, act: impl FnOnce()) -> String {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let subscriber = subscriber(format, filter, move || writer.clone()).expect("a filter");
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = memory.0.lock().expect("unpoisoned").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn json_lines_are_json() {
+        let text = logged(LogFormat::Json, "info", || {
+            tracing::info!(count = 3, "took a transaction")
+        });
+        let line: serde_json::Value = serde_json::from_str(text.trim()).expect("JSON");
+        assert_eq!(
+            (&line["message"], &line["count"]),
+            (&"took a transaction".into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn the_level_counts() {
+        let act = || {
+            tracing::debug!("small");
+            tracing::warn!("large");
+        };
+        let text = logged(LogFormat::Text, "info", act);
+        assert!(text.contains("large") && !text.contains("small"), "{text}");
+    }
+
+    /// Even at the finest level the HTML parser says nothing: its messages quote what it parses.
+    #[test]
+    fn parsing_html_logs_nothing() {
+        let text = logged(LogFormat::Text, "trace", || {
+            let content = ruma::events::room::message::RoomMessageEventContent::text_html(
+                "x",
+                "<canary &canary; <b canary='",
+            );
+            let options = crate::translate::Options::default();
+            crate::translate::to_whatsapp(&content, "canary", &options).expect("text");
+        });
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_level_is_explained() {
+        let log = Log {
+            format: LogFormat::Text,
+            level: "info,=".to_owned(),
+        };
+        let error = subscriber(log.format, &log.level, io::stderr)
+            .err()
+            .expect("no filter");
+        assert!(error.to_string().contains("write for example"), "{error}");
+    }
+}
