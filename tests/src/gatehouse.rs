@@ -286,8 +286,10 @@ url = "{database}"
 endpoint = "{endpoint}"
 enlistment = "{enlistment}"
 jwks = "{jwks}"
-trust_root = "{root}"
 integrator = 1
+
+[gatekeeper.profile.chat]
+trust_root = "{root}"
 
 {more}
 "#,

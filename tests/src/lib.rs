@@ -19,5 +19,6 @@ pub mod scratch;
 pub mod stack;
 pub mod synapse;
 pub mod wait;
+pub mod workload;
 
 pub use error::{Error, Result};

@@ -371,7 +371,7 @@ async fn a_token_of_more_than_four_kilobytes_is_refused() -> Result<()> {
 async fn a_gatekeeper_with_a_foreign_root_is_not_talked_to() -> Result<()> {
     let mut options = Options::default();
     options.gatehouse.environment = vec![(
-        "GATEHOUSE_GATEKEEPER__TRUST_ROOT".to_owned(),
+        "GATEHOUSE_GATEKEEPER__PROFILE__CHAT__TRUST_ROOT".to_owned(),
         format!("\"{}\"", "11".repeat(32)),
     )];
     let stack = Stack::start("bad-input-root", options).await?;

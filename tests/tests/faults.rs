@@ -1,0 +1,118 @@
+//! What a network and a gatekeeper may do wrong, on demand: nothing is lost, doubled or out of order.
+
+use serde_json::{Value, json};
+use tests::Result;
+use tests::client::Client;
+use tests::stack::{Options, Stack};
+use tests::wait::{self, PATIENCE};
+use tests::workload::Workload;
+
+/// A few messages both ways under these faults.
+async fn under(stack: &Stack, client: &Client, prefix: &str, faults: Value) -> Result<()> {
+    let workload = Workload::open(stack, client, prefix, 2, 12).await?;
+    stack
+        .sandbox
+        .faults(json!({"reset": true, "seed": 7}))
+        .await?;
+    stack.sandbox.faults(faults.clone()).await?;
+    workload.write().await?;
+    let checked = workload.check().await;
+    stack.sandbox.faults(json!({"reset": true})).await?;
+    checked.map_err(|error| tests::Error::new(format!("under {faults}: {error}")))
+}
+
+/// One after the other, because the sandbox's faults hold for everybody.
+#[tokio::test]
+async fn messages_arrive_once_under_every_fault() -> Result<()> {
+    let stack = Stack::start("faults", Options::default()).await?;
+    let client = stack.enlisted_client("anna").await?;
+    let result = async {
+        under(&stack, &client, "+49151100000", json!({"duplicate": 0.3})).await?;
+        under(
+            &stack,
+            &client,
+            "+49151200000",
+            json!({"lose_acks": 0.3, "drop_connection_every": 25}),
+        )
+        .await?;
+        under(
+            &stack,
+            &client,
+            "+49151300000",
+            json!({"unknown_extras": 0.5}),
+        )
+        .await?;
+        under(
+            &stack,
+            &client,
+            "+49151400000",
+            json!({"stream_error": 515}),
+        )
+        .await?;
+
+        // A contact whose one-time prekeys are used up: the session opens without one.
+        stack
+            .sandbox
+            .faults(json!({"prekeys_exhausted": true}))
+            .await?;
+        let workload = Workload::open(&stack, &client, "+49151500000", 1, 3).await?;
+        workload.write().await?;
+        workload.check().await
+    }
+    .await;
+    result.map_err(|error| stack.explain(error))
+}
+
+/// A damaged message is asked for again, and the phone sends it anew.
+#[tokio::test]
+async fn a_damaged_message_is_asked_for_again() -> Result<()> {
+    let stack = Stack::start("faults-damage", Options::default()).await?;
+    let client = stack.enlisted_client("anna").await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
+        let ghost = stack.ghost(&phone);
+        let room = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        client.send(&room, "hello").await?;
+        phone.wait_for_text(client.user_id(), "hello").await?;
+        stack.sandbox.faults(json!({"corrupt": 1.0})).await?;
+        phone.send(client.user_id(), "damaged on the way").await?;
+        let log = || async { Ok(stack.gatehouse.log()?.contains("retry").then_some(())) };
+        wait::until("gatehouse to ask again", PATIENCE, log).await?;
+        stack.sandbox.faults(json!({"reset": true})).await?;
+        let seen = client
+            .wait_for_text(&room, &ghost, "damaged on the way")
+            .await?;
+        assert!(seen.is_clean(), "a shield beside {}", seen.summary());
+        Ok(())
+    }
+    .await;
+    result.map_err(|error: tests::Error| stack.explain(error))
+}
+
+/// The phone was set up anew: its old session is void, and both sides find each other again.
+#[tokio::test]
+async fn a_contact_with_a_new_identity_is_still_reached() -> Result<()> {
+    let stack = Stack::start("faults-identity", Options::default()).await?;
+    let client = stack.enlisted_client("anna").await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
+        let ghost = stack.ghost(&phone);
+        let room = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        client.send(&room, "before").await?;
+        phone.wait_for_text(client.user_id(), "before").await?;
+        phone.reinstall().await?;
+        // Encrypted to the old identity: the phone asks for it again, and it is encrypted anew.
+        client.send(&room, "after").await?;
+        phone.wait_for_text(client.user_id(), "after").await?;
+        phone.send(client.user_id(), "it is still me").await?;
+        let seen = client
+            .wait_for_text(&room, &ghost, "it is still me")
+            .await?;
+        assert!(seen.is_clean(), "a shield beside {}", seen.summary());
+        Ok(())
+    }
+    .await;
+    result.map_err(|error: tests::Error| stack.explain(error))
+}
