@@ -15,21 +15,21 @@ use gatekeeper::{
 };
 
 use crate::{
-    chat::{End, Session},
+    chat::Session,
     mailbox::{Class, Mailbox},
     partner::Partner,
     world::World,
 };
 
 /// One-time prekeys below which the gatekeeper tells the user to upload more.
-pub const LOW_PREKEYS: usize = 5;
+pub(crate) const LOW_PREKEYS: usize = 5;
 
 /// Ids of accepted stanzas that are remembered to recognise what is sent again.
 const REMEMBERED: usize = 16 * 1024;
 
 /// What enlistment stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// Static Noise key that every login must have.
     pub authkey: [u8; 32],
     /// Signal registration id.
@@ -42,7 +42,7 @@ pub struct Keys {
 
 /// An enlisted user.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     /// The internal identifier, `{integrator}-{user}@interop`.
     pub jid: Jid,
     /// The user-visible identifier, as the token names it.
@@ -55,7 +55,7 @@ pub struct Account {
 /// The part of an account that changes. Its lock is never held over anything that waits, and while it
 /// is held no phone's lock is taken (the other way round is allowed).
 #[derive(Debug)]
-pub struct Inner {
+pub(crate) struct Inner {
     /// See [`Keys`].
     pub keys: Keys,
     /// One-time prekeys not yet given out, oldest first.
@@ -83,7 +83,7 @@ pub struct Inner {
 impl Keys {
     /// The keys of an enlistment; nothing if the signature over the signed prekey is not the
     /// identity's.
-    pub fn of(form: &EnlistForm) -> Option<Self> {
+    pub(crate) fn of(form: &EnlistForm) -> Option<Self> {
         form.verify().ok()?;
         Some(Self {
             authkey: form.authkey,
@@ -96,7 +96,7 @@ impl Keys {
 
 impl Account {
     /// A newly enlisted user.
-    pub fn new(
+    pub(crate) fn new(
         jid: Jid,
         identifier: String,
         partner: Arc<Partner>,
@@ -125,13 +125,13 @@ impl Account {
     }
 
     /// The changing part.
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         crate::lock(&self.inner)
     }
 
     /// Puts a stanza into the mailbox and sees to it that the user gets it: at once over the
     /// connection, or after a push. Messages of blocked senders vanish, as they do on WhatsApp.
-    pub fn deliver(self: &Arc<Self>, world: &World, node: Node) {
+    pub(crate) fn deliver(self: &Arc<Self>, world: &World, node: Node) {
         let faults = world.faults();
         let delay = Duration::from_millis(faults.delay_ms);
         let mut inner = self.lock();
@@ -155,7 +155,7 @@ impl Account {
     }
 
     /// Hands a stanza that may be lost (typing) to the connection, if there is one.
-    pub fn deliver_transient(&self, node: Node) {
+    pub(crate) fn deliver_transient(&self, node: Node) {
         let inner = self.lock();
         if let Some(session) = &inner.session
             && !node
@@ -168,7 +168,7 @@ impl Account {
 
     /// Gives the user's keys out, with a one-time prekey if there is one (and `with_prekey`), and
     /// tells the user when few are left.
-    pub fn take_bundle(self: &Arc<Self>, world: &World, with_prekey: bool) -> Bundle {
+    pub(crate) fn take_bundle(self: &Arc<Self>, world: &World, with_prekey: bool) -> Bundle {
         let mut inner = self.lock();
         let prekey = if with_prekey {
             inner.prekeys.pop_front()
@@ -197,7 +197,7 @@ impl Account {
     }
 
     /// Adds uploaded one-time prekeys; an id that waits already is replaced.
-    pub fn add_prekeys(&self, keys: Vec<PreKeyPublic>) {
+    pub(crate) fn add_prekeys(&self, keys: Vec<PreKeyPublic>) {
         let mut inner = self.lock();
         let ids: HashSet<u32> = keys.iter().map(|key| key.id).collect();
         inner.prekeys.retain(|key| !ids.contains(&key.id));
@@ -206,19 +206,19 @@ impl Account {
     }
 
     /// Makes `session` the user's connection; the one before it is told that it was replaced.
-    pub fn connect(&self, session: &Arc<Session>, read_receipts: bool, now_ms: u64) {
+    pub(crate) fn connect(&self, session: &Arc<Session>, read_receipts: bool, now_ms: u64) {
         let mut inner = self.lock();
         let before = inner.session.replace(Arc::clone(session));
         inner.read_receipts = read_receipts;
         inner.last_seen_ms = now_ms;
         drop(inner);
         if let Some(before) = before {
-            before.end(End::With(StreamError::replaced().to_node()));
+            before.end(StreamError::replaced().to_node());
         }
     }
 
     /// Forgets `session` if it is still the user's connection.
-    pub fn disconnect(self: &Arc<Self>, world: &World, session: &Arc<Session>) {
+    pub(crate) fn disconnect(self: &Arc<Self>, world: &World, session: &Arc<Session>) {
         let mut inner = self.lock();
         if !inner
             .session
@@ -238,7 +238,7 @@ impl Account {
 
     /// Replaces all keys, as a new enlistment does. Returns whether the Signal identity is another one;
     /// the prekeys of the old one are gone then.
-    pub fn re_enlist(&self, keys: Keys, now_ms: u64) -> bool {
+    pub(crate) fn re_enlist(&self, keys: Keys, now_ms: u64) -> bool {
         let mut inner = self.lock();
         let changed = inner.keys.identity != keys.identity;
         let login_changed = inner.keys.authkey != keys.authkey;
@@ -255,13 +255,13 @@ impl Account {
         };
         drop(inner);
         if let Some(session) = ended {
-            session.end(End::With(device_removed()));
+            session.end(device_removed());
         }
         changed
     }
 
     /// Un-enlists the user: nothing is kept but the number, so that it is not given to another.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         let mut inner = self.lock();
         inner.gone = true;
         inner.mailbox.clear();
@@ -269,12 +269,12 @@ impl Account {
         inner.blocked.clear();
         if let Some(session) = inner.session.take() {
             drop(inner);
-            session.end(End::With(device_removed()));
+            session.end(device_removed());
         }
     }
 
     /// Whether a stanza is new. The same one again (`what` names it) is not.
-    pub fn is_new(&self, what: &(impl Hash + ?Sized)) -> bool {
+    pub(crate) fn is_new(&self, what: &(impl Hash + ?Sized)) -> bool {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
         self.lock().accepted.insert(hasher.finish())

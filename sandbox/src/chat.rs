@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
-pub use self::session::{End, Session};
+pub(crate) use self::session::Session;
 use self::{
     login::Login,
     transport::{Reader, Writer},
@@ -124,9 +124,7 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
     account.connect(&session, success.read_receipts, world.clock.now_ms());
     world.touch();
     if let Some(code) = world.take_waiting_stream_error() {
-        session.end(End::With(
-            gatekeeper::stanzas::StreamError::code(code).to_node(),
-        ));
+        session.end(gatekeeper::stanzas::StreamError::code(code).to_node());
     }
     world.events.emit(
         "connected",
@@ -145,7 +143,7 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
             Ended::BySandbox
         }
     };
-    if let Some(End::With(last)) = session.ended() {
+    if let Some(last) = session.ended() {
         say_goodbye(&mut reader, &mut writer, &mut wire, &last).await;
     }
     debug!(connection = number, %ended, "connection ended");
@@ -222,7 +220,7 @@ fn frames(
             Ok(node) => node,
             Err(error) => {
                 let cause = Node::new("xml-not-well-formed");
-                session.end(End::With(Node::new("stream:error").child(cause)));
+                session.end(Node::new("stream:error").child(cause));
                 return Err(error.into());
             }
         };

@@ -10,42 +10,42 @@ use std::{
 };
 
 /// One day, in milliseconds.
-pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How long the gatekeeper keeps what a user has not fetched, and how long a user may stay away.
-pub const LIMIT_MS: u64 = 30 * DAY_MS;
+pub(crate) const LIMIT_MS: u64 = 30 * DAY_MS;
 
 /// A clock that only goes forward.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     ahead_ms: AtomicU64,
 }
 
 impl Clock {
     /// A clock that is `ahead_ms` milliseconds ahead of the machine's.
-    pub fn ahead_by(ahead_ms: u64) -> Self {
+    pub(crate) fn ahead_by(ahead_ms: u64) -> Self {
         Self {
             ahead_ms: AtomicU64::new(ahead_ms),
         }
     }
 
     /// Unix time in milliseconds.
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         real_ms().saturating_add(self.ahead_ms())
     }
 
     /// Unix time in seconds, as stanzas carry it.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.now_ms() / 1000
     }
 
     /// How far ahead of the machine's clock this one is, in milliseconds.
-    pub fn ahead_ms(&self) -> u64 {
+    pub(crate) fn ahead_ms(&self) -> u64 {
         self.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Moves the clock forward.
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         let step = seconds.saturating_mul(1000);
         // A failed update is impossible: the closure always returns a value.
         let _ = self
@@ -57,7 +57,7 @@ impl Clock {
 }
 
 /// The machine's own Unix time in milliseconds.
-pub fn real_ms() -> u64 {
+pub(crate) fn real_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| {

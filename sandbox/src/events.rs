@@ -10,7 +10,7 @@ const BACKLOG: usize = 8192;
 /// One observation: a name and what belongs to it. On the event stream the name is the event's type
 /// and the fields are its JSON data.
 #[derive(Clone, Debug, Serialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// What happened: `message`, `receipt`, `typing`, `enlisted`, `connected`, ...
     #[serde(rename = "event")]
     pub name: &'static str,
@@ -21,7 +21,7 @@ pub struct Event {
 
 /// Hands events to whoever listens; costs nothing while nobody does.
 #[derive(Debug)]
-pub struct Events {
+pub(crate) struct Events {
     sender: broadcast::Sender<Event>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Events {
 
 impl Events {
     /// Tells the observers. `data` is built only when there is one.
-    pub fn emit(&self, name: &'static str, data: impl FnOnce() -> Value) {
+    pub(crate) fn emit(&self, name: &'static str, data: impl FnOnce() -> Value) {
         if self.sender.receiver_count() > 0 {
             // The last observer may have left in the meantime: nobody to tell then.
             let _ = self.sender.send(Event { name, data: data() });
@@ -43,7 +43,7 @@ impl Events {
     }
 
     /// Begins to listen.
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()
     }
 }

@@ -157,25 +157,25 @@ impl Faults {
 
 /// The dice that decide whether a fault strikes.
 #[derive(Debug)]
-pub struct Dice {
+pub(crate) struct Dice {
     rng: Mutex<SmallRng>,
 }
 
 impl Dice {
     /// Dice whose sequence follows from `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             rng: Mutex::new(SmallRng::seed_from_u64(seed)),
         }
     }
 
     /// Starts the sequence again from `seed`.
-    pub fn reseed(&self, seed: u64) {
+    pub(crate) fn reseed(&self, seed: u64) {
         *crate::lock(&self.rng) = SmallRng::seed_from_u64(seed);
     }
 
     /// Whether something of this probability happens now. Certainties do not use up the sequence.
-    pub fn strikes(&self, probability: f64) -> bool {
+    pub(crate) fn strikes(&self, probability: f64) -> bool {
         if probability <= 0.0 {
             return false;
         }

@@ -9,7 +9,7 @@ use crate::clock::real_ms;
 
 /// The keys of a server.
 #[derive(Debug)]
-pub struct ServerKeys {
+pub(crate) struct ServerKeys {
     /// Static Noise key of the chat.
     pub noise: StaticKeyPair,
     /// Certificate chain over it, as the handshake carries it.
@@ -33,7 +33,7 @@ pub enum KeysError {
 
 impl ServerKeys {
     /// New keys.
-    pub fn generate() -> Result<Self, KeysError> {
+    pub(crate) fn generate() -> Result<Self, KeysError> {
         let mut rng = rand::rng();
         let noise = StaticKeyPair::generate(&mut rng);
         let authority = CertAuthority::mint(&mut rng, real_ms() / 1000)?;
@@ -49,7 +49,7 @@ impl ServerKeys {
 
     /// What clients shall send at the beginning of their next connection. It leads nowhere: there is
     /// one server.
-    pub fn routing(&self) -> Vec<u8> {
+    pub(crate) fn routing(&self) -> Vec<u8> {
         self.root.iter().take(8).copied().collect()
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::LIMIT_MS;
 
 /// The kinds of stanza that must be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// A `<message>`.
     Message,
     /// A `<receipt>`.
@@ -27,7 +27,7 @@ pub enum Class {
 
 impl Class {
     /// The class of a stanza, by its tag.
-    pub fn of(tag: &str) -> Option<Self> {
+    pub(crate) fn of(tag: &str) -> Option<Self> {
         match tag {
             "message" => Some(Self::Message),
             "receipt" => Some(Self::Receipt),
@@ -39,7 +39,7 @@ impl Class {
 
 /// One waiting stanza.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The stanza, without the `offline` attribute.
     pub node: Arc<Node>,
     /// When it came in, by the sandbox's clock, in Unix milliseconds.
@@ -50,7 +50,7 @@ pub struct Entry {
 
 /// How many stanzas of each kind wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Messages.
     pub messages: usize,
     /// Receipts.
@@ -61,14 +61,14 @@ pub struct Counts {
 
 impl Counts {
     /// All of them.
-    pub fn total(self) -> usize {
+    pub(crate) fn total(self) -> usize {
         self.messages + self.receipts + self.notifications
     }
 }
 
 /// The stanzas of one user, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     entries: BTreeMap<u64, Entry>,
     by_id: HashMap<String, Vec<u64>>,
     last: u64,
@@ -76,7 +76,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Appends a stanza.
-    pub fn push(&mut self, node: Arc<Node>, queued_ms: u64, due: Instant) {
+    pub(crate) fn push(&mut self, node: Arc<Node>, queued_ms: u64, due: Instant) {
         self.last += 1;
         let id = node.get("id").unwrap_or_default().into_owned();
         self.by_id.entry(id).or_default().push(self.last);
@@ -91,7 +91,7 @@ impl Mailbox {
     }
 
     /// The first stanza behind `cursor` and its number.
-    pub fn after(&self, cursor: u64) -> Option<(u64, &Entry)> {
+    pub(crate) fn after(&self, cursor: u64) -> Option<(u64, &Entry)> {
         self.entries
             .range(cursor + 1..)
             .next()
@@ -99,13 +99,19 @@ impl Mailbox {
     }
 
     /// Number of the newest stanza that ever came.
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.last
     }
 
     /// Takes out what `from` sent with this id: all of this class, or of this class and type. Returns
     /// the numbers of what was there.
-    pub fn settle(&mut self, class: Class, from: &Jid, id: &str, kind: Option<&str>) -> Vec<u64> {
+    pub(crate) fn settle(
+        &mut self,
+        class: Class,
+        from: &Jid,
+        id: &str,
+        kind: Option<&str>,
+    ) -> Vec<u64> {
         let Some(numbers) = self.by_id.get_mut(id) else {
             return Vec::new();
         };
@@ -135,7 +141,7 @@ impl Mailbox {
     }
 
     /// Takes out what is older than thirty days; returns how many that were.
-    pub fn expire(&mut self, now_ms: u64) -> usize {
+    pub(crate) fn expire(&mut self, now_ms: u64) -> usize {
         let old: Vec<u64> = self
             .entries
             .iter()
@@ -156,23 +162,23 @@ impl Mailbox {
     }
 
     /// Empties it.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.by_id.clear();
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many stanzas wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// How many of each kind wait.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for entry in self.entries.values() {
             match Class::of(&entry.node.tag) {
@@ -186,7 +192,7 @@ impl Mailbox {
     }
 
     /// All that waits, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
 }

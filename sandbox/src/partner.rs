@@ -19,7 +19,7 @@ const MAX_JWKS: usize = 256 * 1024;
 
 /// A partner.
 #[derive(Debug)]
-pub struct Partner {
+pub(crate) struct Partner {
     /// Its agreement.
     pub config: PartnerConfig,
     keys: Mutex<Option<Fetched>>,
@@ -33,7 +33,7 @@ struct Fetched {
 
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenRefused {
+pub(crate) enum TokenRefused {
     /// No key of this partner made it.
     #[error("the token is not this partner's")]
     NotTheirs,
@@ -44,7 +44,7 @@ pub enum TokenRefused {
 
 impl Partner {
     /// A partner whose keys have not been fetched yet.
-    pub fn new(config: PartnerConfig) -> Self {
+    pub(crate) fn new(config: PartnerConfig) -> Self {
         Self {
             config,
             keys: Mutex::new(None),
@@ -52,13 +52,13 @@ impl Partner {
     }
 
     /// Ids of the keys that were fetched, and how long ago; nothing before the first fetch.
-    pub fn known_keys(&self) -> Option<(Vec<String>, Duration)> {
+    pub(crate) fn known_keys(&self) -> Option<(Vec<String>, Duration)> {
         let fetched = crate::lock(&self.keys).clone()?;
         Some((key_ids(&fetched.jwks), fetched.at.elapsed()))
     }
 
     /// Fetches the keys.
-    pub async fn refresh(&self, world: &World) -> Option<Arc<Jwks>> {
+    pub(crate) async fn refresh(&self, world: &World) -> Option<Arc<Jwks>> {
         let url = self.config.jwks_url();
         match fetch(&world.http, &url).await {
             Ok(jwks) => {
@@ -83,7 +83,7 @@ impl Partner {
 
     /// Checks a token and returns the user-visible identifier that it names. A key that is not known
     /// is looked for in a newly fetched set.
-    pub async fn verify(&self, world: &World, token: &str) -> Result<String, TokenRefused> {
+    pub(crate) async fn verify(&self, world: &World, token: &str) -> Result<String, TokenRefused> {
         let now = real_ms() / 1000;
         let check = |jwks: &Jwks| token::verify(token, jwks, &self.config.audience, now);
         let known = crate::lock(&self.keys).clone().map(|fetched| fetched.jwks);

@@ -4,7 +4,7 @@
 //! at once by the task of that user's connection, and what they send goes straight into mailboxes.
 //! Nothing but ciphertext passes between a phone and the rest, as it would on a wire.
 
-pub mod log;
+pub(crate) mod log;
 mod receive;
 mod send;
 
@@ -22,7 +22,7 @@ use gatekeeper::{
 use serde::{Deserialize, Serialize};
 
 use self::log::Log;
-pub use self::send::SendError;
+pub(crate) use self::send::SendError;
 use crate::account::Account;
 
 /// One-time prekeys that a phone has given out and not yet seen used.
@@ -74,7 +74,7 @@ impl std::fmt::Display for Number {
 
 /// How a phone behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
+pub(crate) struct Options {
     /// Sends a delivery receipt for what it decrypts.
     pub auto_receipts: bool,
     /// Sends a read receipt as well, as if its owner were looking at the chat.
@@ -100,7 +100,7 @@ impl Default for Options {
 /// A change of [`Options`]: what is named is set.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OptionsChange {
+pub(crate) struct OptionsChange {
     /// See [`Options::auto_receipts`].
     pub auto_receipts: Option<bool>,
     /// See [`Options::auto_read`].
@@ -113,7 +113,7 @@ pub struct OptionsChange {
 
 impl Options {
     /// These options with `change` applied.
-    pub fn changed(self, change: OptionsChange) -> Self {
+    pub(crate) fn changed(self, change: OptionsChange) -> Self {
         Self {
             auto_receipts: change.auto_receipts.unwrap_or(self.auto_receipts),
             auto_read: change.auto_read.unwrap_or(self.auto_read),
@@ -125,7 +125,7 @@ impl Options {
 
 /// A phone.
 #[derive(Debug)]
-pub struct Phone {
+pub(crate) struct Phone {
     /// Its number.
     pub number: Number,
     /// Its address.
@@ -135,7 +135,7 @@ pub struct Phone {
 
 /// The part of a phone that changes. An account's lock may be taken while it is held.
 #[derive(Debug)]
-pub struct Inner {
+pub(crate) struct Inner {
     /// The name that its owner gave it. Partners never learn it.
     pub name: String,
     /// How it behaves.
@@ -158,7 +158,7 @@ pub struct Inner {
 
 /// A stanza that waits for a phone.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// Who sent it.
     pub from: Arc<Account>,
     /// The stanza as the partner user wrote it.
@@ -169,7 +169,7 @@ pub struct Waiting {
 
 impl Phone {
     /// A phone with new keys.
-    pub fn new(number: Number, name: String) -> Result<Self, SignalError> {
+    pub(crate) fn new(number: Number, name: String) -> Result<Self, SignalError> {
         let inner = Inner {
             name,
             options: Options::default(),
@@ -185,7 +185,7 @@ impl Phone {
     }
 
     /// A phone as it was.
-    pub fn with(number: Number, inner: Inner) -> Self {
+    pub(crate) fn with(number: Number, inner: Inner) -> Self {
         Self {
             jid: Jid::phone(number.digits()),
             number,
@@ -194,14 +194,14 @@ impl Phone {
     }
 
     /// The changing part.
-    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         crate::lock(&self.inner)
     }
 }
 
 /// The Signal keys of a phone.
 #[derive(Debug)]
-pub struct PhoneKeys {
+pub(crate) struct PhoneKeys {
     /// Identity key and registration id.
     pub identity: Identity,
     /// The signed prekey.
@@ -214,7 +214,7 @@ pub struct PhoneKeys {
 
 impl PhoneKeys {
     /// New keys, as after an installation.
-    pub fn generate() -> Result<Self, SignalError> {
+    pub(crate) fn generate() -> Result<Self, SignalError> {
         let mut rng = rand::rng();
         let identity = Identity::generate(&mut rng);
         let signed = SignedPreKey::generate(1, &identity, &mut rng)?;
@@ -228,7 +228,7 @@ impl PhoneKeys {
 
     /// A bundle for one peer, with a one-time prekey if wanted. Prekeys are made when they are given
     /// out; of those that nobody uses the oldest are forgotten.
-    pub fn bundle(&mut self, with_prekey: bool) -> Result<Bundle, SignalError> {
+    pub(crate) fn bundle(&mut self, with_prekey: bool) -> Result<Bundle, SignalError> {
         let prekey = if with_prekey {
             let key = PreKey::generate(self.next.min(MAX_PREKEY_ID), &mut rand::rng())?;
             self.next = next_prekey_id(key.id());
@@ -252,14 +252,14 @@ impl PhoneKeys {
 
 /// What a phone sent.
 #[derive(Clone, Debug, Default)]
-pub struct Sent {
+pub(crate) struct Sent {
     order: VecDeque<(Jid, String)>,
     messages: HashMap<(Jid, String), SentMessage>,
 }
 
 /// One sent message, as it was before encryption.
 #[derive(Clone, Debug)]
-pub struct SentMessage {
+pub(crate) struct SentMessage {
     /// The padded protobuf.
     pub plaintext: Vec<u8>,
     /// The stanza's `type`.
@@ -274,7 +274,7 @@ pub struct SentMessage {
 
 impl Sent {
     /// Keeps a message; the oldest goes when there are too many.
-    pub fn keep(&mut self, to: Jid, id: String, message: SentMessage) {
+    pub(crate) fn keep(&mut self, to: Jid, id: String, message: SentMessage) {
         let key = (to, id);
         if self.messages.insert(key.clone(), message).is_none() {
             self.order.push_back(key);
@@ -287,12 +287,12 @@ impl Sent {
     }
 
     /// A message that was sent to somebody, to send it again.
-    pub fn get_mut(&mut self, to: &Jid, id: &str) -> Option<&mut SentMessage> {
+    pub(crate) fn get_mut(&mut self, to: &Jid, id: &str) -> Option<&mut SentMessage> {
         self.messages.get_mut(&(to.clone(), id.to_owned()))
     }
 
     /// All of them, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (&(Jid, String), &SentMessage)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(Jid, String), &SentMessage)> {
         self.order
             .iter()
             .filter_map(|key| self.messages.get_key_value(key))

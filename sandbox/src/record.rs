@@ -21,7 +21,7 @@ enum Order {
 
 /// Writes the record, or does nothing when none was asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     open: Option<(mpsc::Sender<Order>, PathBuf)>,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Order {
 
 impl Recorder {
     /// Records into a new file at `path`.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut file = BufWriter::new(File::create(path)?);
         let (sender, orders) = mpsc::channel::<Order>();
         thread::Builder::new()
@@ -64,12 +64,12 @@ impl Recorder {
     }
 
     /// Whether a record is kept: lets a caller save the work of making its bytes.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.open.is_some()
     }
 
     /// Appends bytes.
-    pub fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         if let Some((sender, _)) = &self.open {
             // The thread ends only with the last sender.
             let _ = sender.send(Order::Write(bytes.to_vec()));
@@ -77,7 +77,7 @@ impl Recorder {
     }
 
     /// The path of the record once everything written so far is in it; nothing without a record.
-    pub async fn flushed(&self) -> io::Result<Option<&Path>> {
+    pub(crate) async fn flushed(&self) -> io::Result<Option<&Path>> {
         let Some((sender, path)) = &self.open else {
             return Ok(None);
         };

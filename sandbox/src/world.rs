@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     account::{Account, Keys},
     assumed::EnlistFailure,
-    chat::End,
     clock::{Clock, LIMIT_MS},
     config::Config,
     events::Events,
@@ -37,7 +36,7 @@ use crate::{
 ///
 /// Order of locks: a phone's before an account's, never two of a kind, none over anything that waits.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     /// The services that may enlist users.
     pub partners: Vec<Arc<Partner>>,
     /// The sandbox's own keys.
@@ -78,7 +77,7 @@ struct Accounts {
 
 /// Why a phone cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum PhoneError {
+pub(crate) enum PhoneError {
     /// The number is taken.
     #[error("there is a phone with this number already")]
     Exists,
@@ -89,7 +88,7 @@ pub enum PhoneError {
 
 impl World {
     /// A world without users and phones. Accounts that need a push come out of the receiver.
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         keys: ServerKeys,
         clock: Clock,
@@ -134,12 +133,12 @@ impl World {
     // ---- faults
 
     /// The faults that are on.
-    pub fn faults(&self) -> Faults {
+    pub(crate) fn faults(&self) -> Faults {
         *read(&self.faults)
     }
 
     /// Changes the faults; a stream error strikes at once.
-    pub fn change_faults(&self, change: &FaultsChange) -> Result<Faults, NotAProbability> {
+    pub(crate) fn change_faults(&self, change: &FaultsChange) -> Result<Faults, NotAProbability> {
         let mut faults = self.faults.write().unwrap_or_else(PoisonError::into_inner);
         let next = faults.changed(change)?;
         *faults = next;
@@ -158,7 +157,7 @@ impl World {
         for account in self.accounts() {
             let session = account.lock().session.clone();
             if let Some(session) = session {
-                session.end(End::With(StreamError::code(code).to_node()));
+                session.end(StreamError::code(code).to_node());
                 struck = true;
             }
         }
@@ -167,20 +166,20 @@ impl World {
     }
 
     /// The stream error that waits for the next connection, if one does.
-    pub fn take_waiting_stream_error(&self) -> Option<u16> {
+    pub(crate) fn take_waiting_stream_error(&self) -> Option<u16> {
         Some(self.stream_error.swap(0, Ordering::Relaxed)).filter(|code| *code > 0)
     }
 
     // ---- partner users
 
     /// A user by the number in the internal identifier.
-    pub fn account(&self, user: u64) -> Option<Arc<Account>> {
+    pub(crate) fn account(&self, user: u64) -> Option<Arc<Account>> {
         read(&self.accounts).by_user.get(&user).cloned()
     }
 
     /// A user by the user-visible identifier (of the first partner that has one of this name), or by
     /// the internal one.
-    pub fn account_named(&self, name: &str) -> Option<Arc<Account>> {
+    pub(crate) fn account_named(&self, name: &str) -> Option<Arc<Account>> {
         if let Ok(jid) = name.parse::<Jid>()
             && jid.server == Server::Interop
         {
@@ -195,7 +194,7 @@ impl World {
     }
 
     /// All users, in the order of their identifiers.
-    pub fn accounts(&self) -> Vec<Arc<Account>> {
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         read(&self.accounts)
             .by_identifier
             .values()
@@ -204,7 +203,7 @@ impl World {
     }
 
     /// Adds a user as it was.
-    pub fn restore_account(&self, account: Arc<Account>) {
+    pub(crate) fn restore_account(&self, account: Arc<Account>) {
         let mut accounts = self
             .accounts
             .write()
@@ -217,7 +216,7 @@ impl World {
     }
 
     /// Enlists a user with these keys, anew or again, and returns the internal identifier.
-    pub async fn enlist(&self, form: &EnlistForm) -> Result<Jid, EnlistFailure> {
+    pub(crate) async fn enlist(&self, form: &EnlistForm) -> Result<Jid, EnlistFailure> {
         let (partner, identifier) = self.owner_of(&form.token).await?;
         let keys = Keys::of(form).ok_or(EnlistFailure::BadSignature)?;
         let now_ms = self.clock.now_ms();
@@ -283,7 +282,7 @@ impl World {
     }
 
     /// Un-enlists a user.
-    pub fn remove(&self, account: &Account, cause: &'static str) {
+    pub(crate) fn remove(&self, account: &Account, cause: &'static str) {
         account.remove();
         self.touch();
         self.events.emit(
@@ -293,7 +292,7 @@ impl World {
     }
 
     /// After a restart: wakes the users whose mailboxes are not empty.
-    pub fn push_what_waits(&self) {
+    pub(crate) fn push_what_waits(&self) {
         for account in self.accounts() {
             let mut inner = account.lock();
             if !inner.gone && !inner.mailbox.is_empty() && !inner.pushing {
@@ -305,7 +304,7 @@ impl World {
     }
 
     /// Hands a user to the pusher.
-    pub fn push(&self, account: Arc<Account>) {
+    pub(crate) fn push(&self, account: Arc<Account>) {
         // The pusher lives as long as the sandbox; while it stops nobody needs a push.
         let _ = self.pushes.send(account);
     }
@@ -313,7 +312,7 @@ impl World {
     // ---- phones
 
     /// Adds a phone.
-    pub fn add_phone(&self, number: Number, name: String) -> Result<Arc<Phone>, PhoneError> {
+    pub(crate) fn add_phone(&self, number: Number, name: String) -> Result<Arc<Phone>, PhoneError> {
         let phone = Arc::new(Phone::new(number, name)?);
         let digits = phone.number.digits().to_owned();
         let mut phones = self.phones.write().unwrap_or_else(PoisonError::into_inner);
@@ -329,19 +328,19 @@ impl World {
     }
 
     /// Adds a phone as it was.
-    pub fn restore_phone(&self, phone: Phone) {
+    pub(crate) fn restore_phone(&self, phone: Phone) {
         let digits = phone.number.digits().to_owned();
         let mut phones = self.phones.write().unwrap_or_else(PoisonError::into_inner);
         phones.insert(digits, Arc::new(phone));
     }
 
     /// A phone by its number.
-    pub fn phone(&self, number: &Number) -> Option<Arc<Phone>> {
+    pub(crate) fn phone(&self, number: &Number) -> Option<Arc<Phone>> {
         read(&self.phones).get(number.digits()).cloned()
     }
 
     /// A phone by its address.
-    pub fn phone_by_jid(&self, jid: &Jid) -> Option<Arc<Phone>> {
+    pub(crate) fn phone_by_jid(&self, jid: &Jid) -> Option<Arc<Phone>> {
         if jid.server != Server::Whatsapp {
             return None;
         }
@@ -349,12 +348,12 @@ impl World {
     }
 
     /// All phones, in the order of their numbers.
-    pub fn phones(&self) -> Vec<Arc<Phone>> {
+    pub(crate) fn phones(&self) -> Vec<Arc<Phone>> {
         read(&self.phones).values().cloned().collect()
     }
 
     /// Gives a phone new keys, as after a reinstallation, and tells the partner users it has talked to.
-    pub fn change_identity(&self, phone: &Phone) -> Result<(), SignalError> {
+    pub(crate) fn change_identity(&self, phone: &Phone) -> Result<(), SignalError> {
         let peers = {
             let mut inner = phone.lock();
             inner.keys = crate::phone::PhoneKeys::generate()?;
@@ -382,13 +381,13 @@ impl World {
     // ---- time
 
     /// Moves the clock and lets happen what was due.
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(seconds);
         self.sweep();
     }
 
     /// Drops what has waited thirty days, and un-enlists who was away for thirty days.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let now_ms = self.clock.now_ms();
         for account in self.accounts() {
             let mut inner = account.lock();
@@ -420,22 +419,22 @@ impl World {
     // ---- small things
 
     /// A stanza id that nobody has used.
-    pub fn fresh_id(&self) -> String {
+    pub(crate) fn fresh_id(&self) -> String {
         hex::encode_upper(rand::random::<[u8; 16]>())
     }
 
     /// The number of a new connection, from 1.
-    pub fn next_connection(&self) -> u64 {
+    pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Notes that something changed which a restart should find again.
-    pub fn touch(&self) {
+    pub(crate) fn touch(&self) {
         self.changed.store(true, Ordering::Relaxed);
     }
 
     /// Whether something changed since the last question.
-    pub fn take_changed(&self) -> bool {
+    pub(crate) fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
     }
 }

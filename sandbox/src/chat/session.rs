@@ -14,18 +14,9 @@ use tokio::sync::Notify;
 
 use super::offline::Drain;
 
-/// How a connection is ended from outside.
-#[derive(Clone, Debug)]
-pub enum End {
-    /// With a last stanza.
-    With(Node),
-    /// Without a word, as when a cable is cut.
-    Cut,
-}
-
 /// A connection: what waits to be sent on it besides the mailbox, and how far it is.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Number of the connection in this run of the sandbox.
     pub number: u64,
     out: Mutex<Out>,
@@ -39,13 +30,13 @@ pub struct Session {
 #[derive(Debug)]
 struct Out {
     replies: VecDeque<Node>,
-    end: Option<End>,
+    end: Option<Node>,
     drain: Drain,
 }
 
 impl Session {
     /// A new connection; an inactive one gets nothing from the mailbox until it says so.
-    pub fn new(number: u64, active: bool) -> Self {
+    pub(crate) fn new(number: u64, active: bool) -> Self {
         Self {
             number,
             out: Mutex::new(Out {
@@ -62,24 +53,24 @@ impl Session {
     }
 
     /// Queues a stanza that is sent once, on this connection or never.
-    pub fn reply(&self, node: Node) {
+    pub(crate) fn reply(&self, node: Node) {
         crate::lock(&self.out).replies.push_back(node);
         self.bell.notify_one();
     }
 
     /// Something waits in the mailbox.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.bell.notify_one();
     }
 
-    /// Ends the connection; the first one to say how is heard.
-    pub fn end(&self, end: End) {
-        crate::lock(&self.out).end.get_or_insert(end);
+    /// Ends the connection with a last stanza; the first one to say how is heard.
+    pub(crate) fn end(&self, last: Node) {
+        crate::lock(&self.out).end.get_or_insert(last);
         self.bell.notify_one();
     }
 
-    /// How the connection was ended, if it was.
-    pub fn ended(&self) -> Option<End> {
+    /// The last stanza, if the connection was ended.
+    pub(crate) fn ended(&self) -> Option<Node> {
         crate::lock(&self.out).end.clone()
     }
 

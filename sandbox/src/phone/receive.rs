@@ -23,7 +23,7 @@ use crate::{account::Account, world::World};
 impl Phone {
     /// Takes a stanza from a partner user, now or (while offline) when the phone is online again.
     /// Typing is lost while offline.
-    pub fn arrive(&self, world: &World, from: &Arc<Account>, node: &Node) {
+    pub(crate) fn arrive(&self, world: &World, from: &Arc<Account>, node: &Node) {
         let mut inner = self.lock();
         if inner.blocked.contains(&from.jid) {
             return;
@@ -42,7 +42,7 @@ impl Phone {
     }
 
     /// Handles what the server kept while the phone was offline.
-    pub fn catch_up(&self, world: &World) {
+    pub(crate) fn catch_up(&self, world: &World) {
         let mut inner = self.lock();
         while inner.options.online
             && let Some(Waiting { from, node, .. }) = inner.waiting.pop_front()
@@ -53,7 +53,7 @@ impl Phone {
     }
 
     /// A partner user has other keys than before: the phone forgets the session and says so.
-    pub fn identity_changed(&self, world: &World, account: &Account) {
+    pub(crate) fn identity_changed(&self, world: &World, account: &Account) {
         let mut inner = self.lock();
         if let Some(peer) = inner.peers.get_mut(&account.jid) {
             peer.forget_session();

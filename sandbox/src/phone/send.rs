@@ -19,7 +19,7 @@ use crate::{account::Account, world::World};
 
 /// Why a phone cannot send.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The partner user is not enlisted any more.
     #[error("this user is not enlisted any more: the user must enlist again")]
     Gone,
@@ -65,7 +65,7 @@ impl Phone {
     }
 
     /// Sends a text; returns its id.
-    pub fn send_text(
+    pub(crate) fn send_text(
         &self,
         world: &World,
         account: &Arc<Account>,
@@ -97,7 +97,7 @@ impl Phone {
     }
 
     /// Reacts to a message; an empty emoji takes the reaction back. Returns the stanza's id.
-    pub fn react(
+    pub(crate) fn react(
         &self,
         world: &World,
         account: &Arc<Account>,
@@ -126,7 +126,7 @@ impl Phone {
     }
 
     /// Replaces the text of one of its own messages. Returns the stanza's id.
-    pub fn edit(
+    pub(crate) fn edit(
         &self,
         world: &World,
         account: &Arc<Account>,
@@ -156,7 +156,7 @@ impl Phone {
     }
 
     /// Takes one of its own messages back. Returns the stanza's id.
-    pub fn revoke(
+    pub(crate) fn revoke(
         &self,
         world: &World,
         account: &Arc<Account>,
@@ -181,7 +181,7 @@ impl Phone {
     }
 
     /// Sends a receipt for messages of `account`.
-    pub fn send_receipt(
+    pub(crate) fn send_receipt(
         &self,
         world: &World,
         account: &Arc<Account>,
@@ -200,7 +200,7 @@ impl Phone {
     }
 
     /// Tells `account` that the phone's owner types, records or has stopped.
-    pub fn send_typing(&self, account: &Account, state: Typing) -> Result<(), SendError> {
+    pub(crate) fn send_typing(&self, account: &Account, state: Typing) -> Result<(), SendError> {
         let inner = self.lock();
         self.check(&inner, account)?;
         let chatstate = ChatState {
