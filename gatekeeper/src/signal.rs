@@ -31,3 +31,6 @@ pub use self::{
         encrypt, establish, prekey_ids,
     },
 };
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,6 @@ impl From<SignalProtocolError> for SignalError {
             E::InvalidPreKeyId => Self::UnknownPreKey(0),
             E::InvalidSignedPreKeyId => Self::UnknownSignedPreKey(0),
             E::BadMac(_) => Self::BadMac,
-            E::InvalidMessage(_, reason) if reason.contains("future") => Self::TooFarAhead,
             E::InvalidMessage(..)
             | E::InvalidProtobufEncoding
             | E::CiphertextMessageTooShort(_)

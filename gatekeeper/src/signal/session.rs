@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use rand::CryptoRng;
 use wacore_libsignal::protocol::{
     CiphertextMessage, DeviceId, PreKeySignalMessage, ProtocolAddress, SignalMessage, UsePQRatchet,
-    message_decrypt, message_encrypt, process_prekey_bundle,
+    consts::MAX_FORWARD_JUMPS, message_decrypt, message_encrypt, process_prekey_bundle,
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -294,6 +294,9 @@ pub fn decrypt(
         UsePQRatchet::No,
     ))
     .map_err(|error| match (error, ids) {
+        (SignalError::InvalidMessage, _) if too_far_ahead(peer, &message) => {
+            SignalError::TooFarAhead
+        }
         (SignalError::UnknownPreKey(_), Some(ids)) => {
             SignalError::UnknownPreKey(ids.prekey.unwrap_or_default())
         }
@@ -338,6 +341,28 @@ fn replace(
     peer.session = stored;
     peer.identity = identity;
     Ok(())
+}
+
+/// Whether a message is past the limit of skipped messages. The library knows it, but tells only
+/// that no session could read the message.
+fn too_far_ahead(peer: &Peer, message: &CiphertextMessage) -> bool {
+    let message = match message {
+        CiphertextMessage::SignalMessage(message) => message,
+        CiphertextMessage::PreKeySignalMessage(message) => message.message(),
+        _ => return false,
+    };
+    let sessions = Sessions::load(peer.session.as_deref()).ok();
+    let next = sessions
+        .as_ref()
+        .and_then(|sessions| sessions.record.as_ref()?.session_state())
+        .and_then(|state| {
+            state
+                .get_receiver_chain_key(message.sender_ratchet_key())
+                .ok()?
+        })
+        .map_or(0, |chain| chain.index());
+    usize::try_from(message.counter().saturating_sub(next))
+        .is_ok_and(|ahead| ahead > MAX_FORWARD_JUMPS)
 }
 
 /// The identity key at the other end of the current session.
