@@ -16,7 +16,11 @@ fn sample() -> EnlistForm {
         authkey: [0xfb; 32],
         registration_id: 0x0102_0304,
         identity: [2; 32],
-        signed_prekey: SignedPreKeyPublic { id: 0x00ab_cdef, public: [3; 32], signature: [0xff; 64] },
+        signed_prekey: SignedPreKeyPublic {
+            id: 0x00ab_cdef,
+            public: [3; 32],
+            signature: [0xff; 64],
+        },
         token: "e30.e30.c2ln".to_owned(),
     }
 }
@@ -41,12 +45,23 @@ fn the_form_has_the_published_bytes() {
 fn the_answers_have_the_published_bytes() {
     let ok = r#"{"login":"1-10853634039893@interop","status":"ok"}"#;
     let login = "1-10853634039893@interop".parse().expect("address");
-    assert_eq!(EnlistAnswer::parse(ok.as_bytes()), Ok(EnlistAnswer::Ok { login }));
+    assert_eq!(
+        EnlistAnswer::parse(ok.as_bytes()),
+        Ok(EnlistAnswer::Ok { login })
+    );
     let fail = r#"{"reason":"bad_integrator","status":"fail"}"#;
     let reason = BAD_INTEGRATOR.to_owned();
-    assert_eq!(EnlistAnswer::parse(fail.as_bytes()), Ok(EnlistAnswer::Fail { reason }));
+    assert_eq!(
+        EnlistAnswer::parse(fail.as_bytes()),
+        Ok(EnlistAnswer::Fail { reason })
+    );
     for json in [ok, fail] {
-        assert_eq!(EnlistAnswer::parse(json.as_bytes()).expect("answer").to_json(), json);
+        assert_eq!(
+            EnlistAnswer::parse(json.as_bytes())
+                .expect("answer")
+                .to_json(),
+            json
+        );
     }
 }
 
@@ -54,13 +69,22 @@ fn the_answers_have_the_published_bytes() {
 fn each_refusal_of_a_form_is_named() {
     let parse = |form: &str| EnlistForm::parse(form.as_bytes());
     let without = |name: &str| {
-        let kept: Vec<&str> =
-            SAMPLE.split('&').filter(|pair| !pair.starts_with(&format!("{name}="))).collect();
+        let kept: Vec<&str> = SAMPLE
+            .split('&')
+            .filter(|pair| !pair.starts_with(&format!("{name}=")))
+            .collect();
         kept.join("&")
     };
-    for name in
-        ["authkey", "e_keytype", "e_regid", "e_ident", "e_skey_id", "e_skey_val", "e_skey_sig", "token"]
-    {
+    for name in [
+        "authkey",
+        "e_keytype",
+        "e_regid",
+        "e_ident",
+        "e_skey_id",
+        "e_skey_val",
+        "e_skey_sig",
+        "token",
+    ] {
         assert_eq!(parse(&without(name)), Err(FormError::Missing(name)));
         let twice = format!("{SAMPLE}&{name}=BQ");
         assert_eq!(parse(&twice), Err(FormError::Repeated(name)));
@@ -86,7 +110,10 @@ fn each_refusal_of_a_form_is_named() {
     let longest = format!("{}&token={}", without("token"), "a".repeat(4096));
     assert!(parse(&longest).is_ok());
     assert_eq!(parse(&"x".repeat(MAX_FORM + 1)), Err(FormError::TooLong));
-    assert!(parse(&format!("{SAMPLE}&e_new_argument=1")).is_ok(), "the interface grows");
+    assert!(
+        parse(&format!("{SAMPLE}&e_new_argument=1")).is_ok(),
+        "the interface grows"
+    );
 }
 
 #[test]
@@ -114,7 +141,9 @@ fn other_answers_are_refused_and_reasons_shown() {
         Err(MalformedAnswer::Login)
     );
     let grown = r#"{"status":"fail","reason":"moon_phase","code":7}"#;
-    let Ok(EnlistAnswer::Fail { reason }) = parse(grown) else { panic!("a refusal") };
+    let Ok(EnlistAnswer::Fail { reason }) = parse(grown) else {
+        panic!("a refusal")
+    };
     assert!(explain(&reason).contains("moon_phase"));
     assert!(explain(BAD_INTEGRATOR).contains("partner"));
     assert!(explain(&"x\u{7}".repeat(5000)).len() < 300);
@@ -147,7 +176,10 @@ fn http(status: &str, body: &str) -> String {
 fn client() -> reqwest::Client {
     // Another test of this process may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("client")
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("client")
 }
 
 #[tokio::test]
@@ -160,7 +192,10 @@ async fn both_answers_come_with_status_200() {
         let answer = enlist(&client(), &url, &sample()).await.expect("answer");
         assert_eq!(answer.to_json(), json);
         let request = String::from_utf8(served.await.expect("served")).expect("text");
-        assert!(request.starts_with("POST /3p/interop_reg HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.starts_with("POST /3p/interop_reg HTTP/1.1\r\n"),
+            "{request}"
+        );
         assert!(request.contains("content-type: application/x-www-form-urlencoded\r\n"));
         assert!(request.ends_with(&format!("\r\n\r\n{SAMPLE}")));
     }
@@ -173,15 +208,23 @@ async fn failures_say_whether_to_try_again() {
         (http("404 Not Found", ""), false, "404"),
         (http("200 OK", "hello"), false, "not understood"),
         (http("200 OK", &"x".repeat(MAX_ANSWER + 1)), false, "longer"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{".to_owned(), true, "reached"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{".to_owned(),
+            true,
+            "reached",
+        ),
     ] {
         let (url, served) = serve(answer).await;
-        let error = enlist(&client(), &url, &sample()).await.expect_err("no answer");
+        let error = enlist(&client(), &url, &sample())
+            .await
+            .expect_err("no answer");
         assert_eq!(error.is_retryable(), retryable, "{error}");
         assert!(error.to_string().contains(says), "{error}");
         served.await.expect("served");
     }
-    let error = enlist(&client(), "http://127.0.0.1:1/", &sample()).await.expect_err("closed port");
+    let error = enlist(&client(), "http://127.0.0.1:1/", &sample())
+        .await
+        .expect_err("closed port");
     assert!(error.is_retryable());
 }
 

@@ -16,7 +16,9 @@ static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().expec
 static OTHER: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().expect("key"));
 
 fn published(keys: &[&SigningKey]) -> Jwks {
-    Jwks { keys: keys.iter().map(|key| key.jwk().clone()).collect() }
+    Jwks {
+        keys: keys.iter().map(|key| key.jwk().clone()).collect(),
+    }
 }
 
 fn claims() -> Claims {
@@ -40,7 +42,10 @@ fn the_key_set_has_the_published_shape() {
             jwk.kid, jwk.n
         )
     );
-    assert_eq!(URL_SAFE_NO_PAD.decode(&jwk.n).expect("base64url").len(), 256);
+    assert_eq!(
+        URL_SAFE_NO_PAD.decode(&jwk.n).expect("base64url").len(),
+        256
+    );
     let read: Jwks = serde_json::from_str(&set).expect("reads its own");
     assert_eq!(read, published(&[&KEY]));
 }
@@ -55,7 +60,13 @@ fn a_set_with_other_keys_is_read() {
         jwk.n
     );
     let set: Jwks = serde_json::from_str(&set).expect("reads");
-    assert_eq!(set.keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["bare"]);
+    assert_eq!(
+        set.keys
+            .iter()
+            .map(|key| key.kid.as_str())
+            .collect::<Vec<_>>(),
+        ["bare"]
+    );
 }
 
 #[test]
@@ -72,14 +83,19 @@ fn an_identity_token_is_issued_and_verified() {
             "iat": NOW, "exp": NOW + 3600,
         })
     );
-    assert_eq!(verify(&token, &published(&[&OTHER, &KEY]), AUDIENCE, NOW), Ok(claims()));
+    assert_eq!(
+        verify(&token, &published(&[&OTHER, &KEY]), AUDIENCE, NOW),
+        Ok(claims())
+    );
 }
 
 /// The decoded sample of the published push request: header and claims, to the member.
 #[test]
 fn the_push_token_has_the_published_header_and_claims() {
     let key = KEY.clone().named("1aXf8");
-    let token = key.issue(&Claims::new("WHATSAPP", AUDIENCE, NOW, 3600)).expect("token");
+    let token = key
+        .issue(&Claims::new("WHATSAPP", AUDIENCE, NOW, 3600))
+        .expect("token");
     assert_eq!(
         part(&token, 0),
         serde_json::json!({"alg": "RS256", "kid": "1aXf8", "typ": "JWT"})
@@ -102,15 +118,31 @@ fn each_refusal_is_named() {
     let token = KEY.issue(&claims()).expect("token");
     let check = |token: &str, audience: &str, now: u64| verify(token, &keys, audience, now).err();
 
-    assert_eq!(check(&token, "https://elsewhere.example", NOW), Some(VerifyError::Audience));
-    assert_eq!(check(&token, AUDIENCE, NOW + 3600 + CLOCK_SKEW), Some(VerifyError::Expired));
+    assert_eq!(
+        check(&token, "https://elsewhere.example", NOW),
+        Some(VerifyError::Audience)
+    );
+    assert_eq!(
+        check(&token, AUDIENCE, NOW + 3600 + CLOCK_SKEW),
+        Some(VerifyError::Expired)
+    );
     assert_eq!(check(&token, AUDIENCE, NOW + 3599 + CLOCK_SKEW), None);
-    assert_eq!(check(&token, AUDIENCE, NOW - CLOCK_SKEW - 1), Some(VerifyError::NotYetValid));
+    assert_eq!(
+        check(&token, AUDIENCE, NOW - CLOCK_SKEW - 1),
+        Some(VerifyError::NotYetValid)
+    );
     assert_eq!(check(&token, AUDIENCE, NOW - CLOCK_SKEW), None);
 
     let strange = OTHER.issue(&claims()).expect("token");
-    assert_eq!(check(&strange, AUDIENCE, NOW), Some(VerifyError::UnknownKid));
-    let forged = OTHER.clone().named(KEY.kid()).issue(&claims()).expect("token");
+    assert_eq!(
+        check(&strange, AUDIENCE, NOW),
+        Some(VerifyError::UnknownKid)
+    );
+    let forged = OTHER
+        .clone()
+        .named(KEY.kid())
+        .issue(&claims())
+        .expect("token");
     assert_eq!(check(&forged, AUDIENCE, NOW), Some(VerifyError::Signature));
 
     let (head, signature) = token.rsplit_once('.').expect("three parts");
@@ -122,10 +154,19 @@ fn each_refusal_is_named() {
     assert_eq!(check(&swapped, AUDIENCE, NOW), Some(VerifyError::Signature));
 
     for bad in ["", "a.b", "a.b.c", "....", "e30.e30.", &head[..20]] {
-        assert_eq!(check(bad, AUDIENCE, NOW), Some(VerifyError::Malformed), "{bad:?}");
+        assert_eq!(
+            check(bad, AUDIENCE, NOW),
+            Some(VerifyError::Malformed),
+            "{bad:?}"
+        );
     }
     let long = "a".repeat(MAX_TOKEN + 1);
-    assert_eq!(check(&long, AUDIENCE, NOW), Some(VerifyError::TooLong { size: MAX_TOKEN + 1 }));
+    assert_eq!(
+        check(&long, AUDIENCE, NOW),
+        Some(VerifyError::TooLong {
+            size: MAX_TOKEN + 1
+        })
+    );
 }
 
 #[test]
@@ -143,7 +184,10 @@ fn other_algorithms_are_refused() {
     header.kid = Some(KEY.kid().to_owned());
     let secret = EncodingKey::from_secret(KEY.jwk().n.as_bytes());
     let symmetric = jsonwebtoken::encode(&header, &claims(), &secret).expect("token");
-    assert_eq!(verify(&symmetric, &keys, AUDIENCE, NOW), Err(VerifyError::Algorithm));
+    assert_eq!(
+        verify(&symmetric, &keys, AUDIENCE, NOW),
+        Err(VerifyError::Algorithm)
+    );
     let nameless = encode(serde_json::json!({"alg": "RS256"}));
     assert_eq!(
         verify(&format!("{nameless}.{body}.c2ln"), &keys, AUDIENCE, NOW),
@@ -154,11 +198,15 @@ fn other_algorithms_are_refused() {
 #[test]
 fn a_token_over_4_kib_is_not_issued() {
     let mut long = claims();
-    long.extra.insert("note".to_owned(), "x".repeat(4000).into());
-    let Err(TokenError::TooLong { size }) = KEY.issue(&long) else { panic!("must be refused") };
+    long.extra
+        .insert("note".to_owned(), "x".repeat(4000).into());
+    let Err(TokenError::TooLong { size }) = KEY.issue(&long) else {
+        panic!("must be refused")
+    };
     assert!(size > MAX_TOKEN);
     assert!(TokenError::TooLong { size }.to_string().contains("shorten"));
-    long.extra.insert("note".to_owned(), "x".repeat(2000).into());
+    long.extra
+        .insert("note".to_owned(), "x".repeat(2000).into());
     let token = KEY.issue(&long).expect("below the limit");
     assert_eq!(verify(&token, &published(&[&KEY]), AUDIENCE, NOW), Ok(long));
 }
@@ -169,11 +217,17 @@ fn several_audiences_are_read() {
     many.aud.push("https://second.example".to_owned());
     let token = KEY.issue(&many).expect("token");
     let keys = published(&[&KEY]);
-    assert_eq!(verify(&token, &keys, "https://second.example", NOW), Ok(many));
+    assert_eq!(
+        verify(&token, &keys, "https://second.example", NOW),
+        Ok(many)
+    );
     let mut nobody = claims();
     nobody.aud.clear();
     let token = KEY.issue(&nobody).expect("token");
-    assert_eq!(verify(&token, &keys, AUDIENCE, NOW), Err(VerifyError::Audience));
+    assert_eq!(
+        verify(&token, &keys, AUDIENCE, NOW),
+        Err(VerifyError::Audience)
+    );
 }
 
 #[test]
@@ -183,10 +237,17 @@ fn keys_rotate_by_name() {
     ring.add(KEY.clone(), NOW - 100);
     let before = ring.issue(&claims()).expect("token");
     ring.add(OTHER.clone(), NOW);
-    assert_eq!(ring.signer(NOW).expect("key").kid(), OTHER.kid(), "the newest signs");
+    assert_eq!(
+        ring.signer(NOW).expect("key").kid(),
+        OTHER.kid(),
+        "the newest signs"
+    );
     let after = ring.issue(&claims()).expect("token");
     for token in [&before, &after] {
-        assert!(verify(token, &ring.jwks(), AUDIENCE, NOW).is_ok(), "both are published");
+        assert!(
+            verify(token, &ring.jwks(), AUDIENCE, NOW).is_ok(),
+            "both are published"
+        );
     }
     ring.retire(KEY.kid());
     assert_eq!(
@@ -200,12 +261,19 @@ fn keys_rotate_by_name() {
 fn a_new_key_is_published_before_it_signs() {
     let mut ring = KeyRing::new(600);
     ring.add(KEY.clone(), NOW);
-    assert_eq!(ring.signer(NOW).expect("key").kid(), KEY.kid(), "the only key signs at once");
+    assert_eq!(
+        ring.signer(NOW).expect("key").kid(),
+        KEY.kid(),
+        "the only key signs at once"
+    );
     ring.add(OTHER.clone(), NOW + 1000);
     assert_eq!(ring.jwks().keys.len(), 2);
     assert_eq!(ring.signer(NOW + 1599).expect("key").kid(), KEY.kid());
     assert_eq!(ring.signer(NOW + 1600).expect("key").kid(), OTHER.kid());
-    assert_eq!(ring.keys().map(|(created, _)| created).collect::<Vec<_>>(), [NOW, NOW + 1000]);
+    assert_eq!(
+        ring.keys().map(|(created, _)| created).collect::<Vec<_>>(),
+        [NOW, NOW + 1000]
+    );
 }
 
 #[test]
@@ -214,7 +282,10 @@ fn a_stored_key_reads_back_and_is_not_shown() {
     assert_eq!(again.jwk(), KEY.jwk());
     let token = again.issue(&claims()).expect("token");
     assert!(verify(&token, &published(&[&KEY]), AUDIENCE, NOW).is_ok());
-    assert_eq!(SigningKey::from_pkcs8(b"not a key").err(), Some(TokenError::BadKey));
+    assert_eq!(
+        SigningKey::from_pkcs8(b"not a key").err(),
+        Some(TokenError::BadKey)
+    );
     let shown = format!("{:?}", *KEY);
     assert!(shown.len() < 100 && shown.contains(KEY.kid()), "{shown}");
 }

@@ -4,10 +4,12 @@
 mod codec_baileys;
 mod codec_wacore;
 mod fixtures;
+mod message_baileys;
 mod nodes;
 mod noise_baileys;
 mod noise_hostile;
 mod noise_wacore;
 mod peer;
+mod signal_libsignal;
 mod stanza_hostile;
 mod stanza_properties;

@@ -116,19 +116,42 @@ fn wrapped_and_strange_messages_of_baileys_are_read() {
     ] {
         let message = json!({wrapper: {"message": text}, "messageContextInfo": secret});
         let bytes = baileys_encode(&mut baileys, &message);
-        assert!(decode(&bytes) == Ok(Body::text("a link https://example.org")), "{wrapper}");
+        assert!(
+            decode(&bytes) == Ok(Body::text("a link https://example.org")),
+            "{wrapper}"
+        );
     }
     for (message, kind) in [
-        (json!({"imageMessage": {"caption": "x", "mimetype": "image/jpeg"}}), "image"),
-        (json!({"audioMessage": {"ptt": true, "seconds": 3}}), "audio"),
-        (json!({"pollCreationMessageV3": {"name": "when?"}, "messageContextInfo": secret}), "poll"),
-        (json!({"viewOnceMessageV2": {"message": {"videoMessage": {"seconds": 1}}}}), "video"),
-        (json!({"protocolMessage": {"type": "EPHEMERAL_SETTING", "ephemeralExpiration": 86400}}),
-            "disappearing-messages setting"),
-        (json!({"liveLocationMessage": {"degreesLatitude": 52.5}}), "live location"),
+        (
+            json!({"imageMessage": {"caption": "x", "mimetype": "image/jpeg"}}),
+            "image",
+        ),
+        (
+            json!({"audioMessage": {"ptt": true, "seconds": 3}}),
+            "audio",
+        ),
+        (
+            json!({"pollCreationMessageV3": {"name": "when?"}, "messageContextInfo": secret}),
+            "poll",
+        ),
+        (
+            json!({"viewOnceMessageV2": {"message": {"videoMessage": {"seconds": 1}}}}),
+            "video",
+        ),
+        (
+            json!({"protocolMessage": {"type": "EPHEMERAL_SETTING", "ephemeralExpiration": 86400}}),
+            "disappearing-messages setting",
+        ),
+        (
+            json!({"liveLocationMessage": {"degreesLatitude": 52.5}}),
+            "live location",
+        ),
     ] {
         let bytes = baileys_encode(&mut baileys, &message);
-        assert_eq!(decode(&bytes).map(|body| body.kind().to_owned()), Ok(kind.to_owned()));
+        assert_eq!(
+            decode(&bytes).map(|body| body.kind().to_owned()),
+            Ok(kind.to_owned())
+        );
     }
 }
 

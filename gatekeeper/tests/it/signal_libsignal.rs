@@ -212,10 +212,7 @@ fn the_peer_opens_the_session() {
         let second = theirs.encrypt("two");
         assert_eq!(first.kind, EncKind::PkMsg);
         let ids = prekey_ids(&first.bytes).expect("ids");
-        assert_eq!(
-            (ids.prekey, ids.signed_prekey),
-            (prekey.then_some(300), 9)
-        );
+        assert_eq!((ids.prekey, ids.signed_prekey), (prekey.then_some(300), 9));
         assert!(ours.decrypt(&tampered(&second)).is_err());
         assert!(ours.prekey.is_some(), "a forgery uses no prekey up");
         assert_eq!(ours.decrypt(&second), Ok("two".to_owned()));
