@@ -186,7 +186,8 @@ proptest! {
         let (mut alice, mut bea) = pair(false);
         bea.read(&alice.encrypt("one"));
         let kind = if prekey { EncKind::PkMsg } else { EncKind::Msg };
-        prop_assert!(bea.decrypt(&Ciphertext { kind, bytes }).is_err());
+        let message = Ciphertext { kind, bytes };
+        prop_assert!(bea.decrypt(&message).is_err());
     }
 
     #[test]
