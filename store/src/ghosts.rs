@@ -117,7 +117,9 @@ pub fn set_stage(batch: &mut Batch, mxid: &str, stage: Stage) {
 /// Gives a ghost another device, because the homeserver has keys for the old one that are lost. Fails the batch if there
 /// is no such ghost.
 pub fn replace_device(batch: &mut Batch, mxid: &str, device_id: &str, stage: Stage) {
-    batch.update(&DEVICE, args![mxid, device_id, stage]).expect(1);
+    batch
+        .update(&DEVICE, args![mxid, device_id, stage])
+        .expect(1);
 }
 
 /// Notes the display name that the homeserver has.

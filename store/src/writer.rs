@@ -169,7 +169,9 @@ impl Writer {
 /// Answers the batches that follow one which failed.
 fn refuse_fenced(group: &mut Vec<Job>) {
     let broken = |job: &mut Job| job.fence.as_ref().is_some_and(Fence::is_broken);
-    group.extract_if(.., broken).for_each(|job| reply(job, Err(Error::Fenced)));
+    group
+        .extract_if(.., broken)
+        .for_each(|job| reply(job, Err(Error::Fenced)));
 }
 
 fn reply(job: Job, result: Result<(), Error>) {

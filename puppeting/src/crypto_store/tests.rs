@@ -1,5 +1,6 @@
 //! What staging adds to a crypto store. matrix-sdk-crypto's own suite is in `suite`.
 
+#[expect(unexpected_cfgs, reason = "the suite's macros ask for features of their own crate")]
 mod suite;
 
 use matrix_sdk_crypto::{
@@ -239,7 +240,7 @@ async fn pages_are_whole_across_overlay_and_database() {
         .await
         .unwrap();
 
-    let mut found = Vec::new();
+    let mut found: Vec<String> = Vec::new();
     loop {
         let after = found.last().cloned().unwrap_or_default();
         let page = keys.tagged(kind::INBOUND, "tag", &after, 3).await.unwrap();
