@@ -196,3 +196,39 @@ async fn dropping_the_answer_does_not_take_the_batch_back(database: Database) {
     assert_eq!(meta::get(&store, "unheard").await.unwrap().unwrap(), "yes");
     store.close().await;
 }
+
+/// A server that restarts, or a firewall that forgets: the next batch goes over a new connection, which has the lock again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_replaced() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let other = sqlx::PgPool::connect(database.url()).await.unwrap();
+    let mut lost = 0;
+    for round in 0..3 {
+        let sql = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query(sql).execute(&other).await.unwrap();
+        loop {
+            let mut batch = Batch::new();
+            messages::put(&mut batch, &message(&format!("round{round}")));
+            match store.commit(batch).await {
+                Ok(()) => break,
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error}");
+                    lost += 1;
+                    assert!(lost < 100, "{error}");
+                }
+            }
+        }
+        assert!(exists(&store, &format!("round{round}")).await);
+    }
+    assert!(
+        lost > 0,
+        "the connection was cut, so a batch must have failed"
+    );
+    let error = Store::open(&StoreConfig::new(database.url()), key())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::InUse(_)), "{error}");
+    store.close().await;
+}
