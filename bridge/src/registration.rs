@@ -267,11 +267,7 @@ impl Registration {
         })?;
         serde_yaml_ng::from_str(&text).map_err(|error| RegistrationError::Malformed {
             path: path.to_owned(),
-            // Its own text could quote a token.
-            reason: match error.location() {
-                Some(place) => format!("line {}, column {}", place.line(), place.column()),
-                None => "fields are missing".to_owned(),
-            },
+            reason: fault(&error),
         })
     }
 
@@ -348,6 +344,20 @@ impl fmt::Display for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("# Made by `gatehouse registration`. Name this file in the homeserver's app_service_config_files.\n")?;
         f.write_str(&serde_yaml_ng::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Where the YAML is wrong. Its own text could quote a token, except where it names a field that is missing.
+fn fault(error: &serde_yaml_ng::Error) -> String {
+    let text = error.to_string();
+    let missing = text
+        .split("missing field `")
+        .nth(1)
+        .and_then(|rest| rest.split('`').next());
+    match (missing, error.location()) {
+        (Some(field), _) => format!("the field {field} is missing"),
+        (None, Some(place)) => format!("line {}, column {}", place.line(), place.column()),
+        (None, None) => "it is not YAML of that shape".to_owned(),
     }
 }
 

@@ -107,7 +107,7 @@ impl Gatehouse {
             "registration",
             "-c",
             "config.toml",
-            "-o",
+            "-r",
             "registration.yaml",
         ])?;
         Ok(gatehouse)

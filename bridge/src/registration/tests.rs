@@ -145,6 +145,20 @@ fn errors_and_debug_hide_the_tokens() {
 }
 
 #[test]
+fn a_missing_field_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("registration.yaml");
+    let text = Registration::example(&Config::default())
+        .to_string()
+        .replace("hs_token:", "hs_tokn:");
+    fs::write(&path, text).expect("written");
+    let error = Registration::read(&path)
+        .expect_err("malformed")
+        .to_string();
+    assert!(error.contains("the field hs_token is missing"), "{error}");
+}
+
+#[test]
 fn ids_are_escaped() {
     let mut config = Config::default();
     config.homeserver.server_name = ruma::server_name!("chat.example.org").to_owned();
