@@ -3,7 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gatehouse::cli::main(std::env::args_os(), |_config, _registration| async {
-        Err("the flows are not wired up in this build".into())
-    })
+    gatehouse::cli::main(std::env::args_os(), gatehouse::run::run)
 }

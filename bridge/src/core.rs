@@ -1,0 +1,311 @@
+//! What all flows share, and how they are woken.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use gatekeeper::{
+    connection::ConnectionConfig,
+    profile::Profile,
+    stanza::{EncodeOptions, Jid, Node},
+};
+use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
+use serde_json::value::RawValue;
+use store::{LogId, Millis, Store, inbox, logins as login_rows, portals::{self, Portal}, sends};
+
+use crate::{
+    config::Config,
+    inbox::AfterKeys,
+    incoming::Incoming,
+    lanes::{KeyedLocks, Lanes},
+    later::Later,
+    logins::Logins,
+    passes::Hold,
+    sessions::Sessions,
+};
+
+/// What clients show as the bot's name.
+const BOT_NAME: &str = "WhatsApp bridge";
+
+/// Something that has work to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Wake {
+    /// Events of a room in the inbox.
+    Inbox(OwnedRoomId),
+    /// Events of a room for the homeserver.
+    Sends(OwnedRoomId),
+    /// Messages of a login's contact.
+    Chat(String, String),
+    /// Room keys and device lists.
+    Keys,
+    /// The `/sync` inbox of a puppet.
+    Sweep(String),
+}
+
+/// What all flows share.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) puppets: Puppets,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) server: OwnedServerName,
+    pub(crate) bot: OwnedUserId,
+    pub(crate) sessions: Sessions,
+    pub(crate) logins: Logins,
+    pub(crate) incoming: Incoming,
+    pub(crate) after_keys: AfterKeys,
+    pub(crate) portal_locks: KeyedLocks<(String, String)>,
+    pub(crate) key_locks: KeyedLocks<String>,
+    pub(crate) later: Later<Wake>,
+    portal_cache: moka::sync::Cache<OwnedRoomId, Option<Arc<Portal>>>,
+    held: Mutex<HashMap<OwnedRoomId, u32>>,
+    lanes: Lanes<Wake>,
+    this: std::sync::Weak<Core>,
+}
+
+impl Core {
+    /// Puts the flows together over what is open already.
+    #[must_use]
+    pub fn new(config: Config, store: Store, puppets: Puppets, profile: Profile, http: reqwest::Client) -> Arc<Self> {
+        Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
+            let waker = this.clone();
+            let workers = config.limits.workers;
+            Self {
+                server: config.homeserver.server_name.clone(),
+                bot: config.bot_id(),
+                sessions: Sessions::new(store.clone()),
+                logins: Logins::default(),
+                incoming: Incoming::new(workers),
+                after_keys: AfterKeys::default(),
+                portal_locks: KeyedLocks::default(),
+                key_locks: KeyedLocks::default(),
+                later: Later::start(move |wake| {
+                    if let Some(core) = waker.upgrade() {
+                        core.wake(wake);
+                    }
+                }),
+                portal_cache: moka::sync::Cache::new(10_000),
+                held: Mutex::default(),
+                lanes: Lanes::new(workers),
+                this: this.clone(),
+                config,
+                store,
+                puppets,
+                profile: Arc::new(profile),
+                http,
+            }
+        })
+    }
+
+    /// Sees to it that something is looked at.
+    pub(crate) fn wake(&self, wake: Wake) {
+        let Some(core) = self.this.upgrade() else { return };
+        if let Wake::Chat(login, peer) = wake {
+            core.incoming.wake(&core, (login, peer));
+            return;
+        }
+        let waker = core.clone();
+        self.lanes.wake(wake, move |wake| {
+            let core = waker.clone();
+            async move {
+                match wake {
+                    Wake::Inbox(room) => crate::inbox::pass(&core, &room).await,
+                    Wake::Sends(room) => crate::posting::pass(&core, &room).await,
+                    Wake::Keys => crate::inbox::keys_pass(&core).await,
+                    Wake::Sweep(user) => core.sweep(&user).await,
+                    Wake::Chat(..) => {}
+                }
+            }
+        });
+    }
+
+    /// Wakes whatever the database holds work for: at start, and when the homeserver is back.
+    pub(crate) async fn wake_all(&self) -> Result<(), store::Error> {
+        self.wake(Wake::Keys);
+        for room in inbox::rooms(&self.store).await? {
+            if let Ok(room) = RoomId::parse(room) {
+                self.wake(Wake::Inbox(room));
+            }
+        }
+        for room in sends::rooms(&self.store).await? {
+            if let Ok(room) = RoomId::parse(room) {
+                self.wake(Wake::Sends(room));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts all logins that are enlisted.
+    pub(crate) async fn start_logins(self: &Arc<Self>) -> Result<usize, store::Error> {
+        let active = login_rows::in_state(&self.store, login_rows::State::Active).await?;
+        for login in &active {
+            self.logins.start(self, &login.mxid);
+        }
+        Ok(active.len())
+    }
+
+    /// Wakes the rooms of a login that has been connected: they may wait for a contact's keys.
+    pub(crate) async fn wake_rooms_of(&self, login: &str) {
+        match portals::by_login(&self.store, login).await {
+            Ok(portals) => {
+                for room in portals.iter().filter_map(|portal| portal.room_id.as_deref()) {
+                    if let Ok(room) = RoomId::parse(room) {
+                        self.wake(Wake::Inbox(room));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(login = %self.log_id(login), %error, "rooms could not be woken"),
+        }
+    }
+
+    pub(crate) fn wake_sends(&self, room: &RoomId) {
+        self.wake(Wake::Sends(room.to_owned()));
+    }
+
+    /// Reads a puppet's `/sync` inbox soon: a key may be there that came in no transaction.
+    pub(crate) fn sweep_soon(&self, user: &str) {
+        self.wake(Wake::Sweep(user.to_owned()));
+    }
+
+    async fn sweep(&self, user: &str) {
+        let result = async {
+            let keys = self.puppets.sweep(&self.user(user)?).await?;
+            self.keys_arrived(&keys);
+            Ok::<_, Hold>(())
+        };
+        if let Err(hold) = result.await {
+            tracing::warn!(user = %self.log_id(user), reason = %hold.reason, "a device's inbox could not be read");
+            self.later.wake_after(Wake::Sweep(user.to_owned()), hold.after.unwrap_or(Duration::from_secs(15)));
+        }
+    }
+
+    /// Room keys have come: events that waited for them are tried again.
+    pub(crate) fn keys_arrived(&self, keys: &[NewRoomKey]) {
+        let mut rooms: Vec<&RoomId> = keys.iter().map(|key| &*key.room_id).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        for room in rooms {
+            self.wake(Wake::Inbox(room.to_owned()));
+        }
+    }
+
+    /// Notes that a room's events had to wait; says how often in a row they had before.
+    pub(crate) fn held(&self, room: &RoomId) -> u32 {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempts = held.entry(room.to_owned()).or_default();
+        *attempts += 1;
+        *attempts - 1
+    }
+
+    /// A room's events could be handled.
+    pub(crate) fn went_on(&self, room: &RoomId) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+    }
+
+    /// Whether the database and the homeserver answer.
+    pub(crate) async fn is_ready(&self) -> bool {
+        store::meta::get(&self.store, store::meta::DATABASE_ID).await.is_ok()
+    }
+
+    /// A puppet that exists.
+    pub(crate) async fn puppet(&self, user: &str) -> Result<Arc<Puppet>, PuppetError> {
+        let unknown = || PuppetError::Invalid("no puppet of the bridge".to_owned());
+        let user = UserId::parse(user).map_err(|_| unknown())?;
+        self.puppets.open(&user).await?.ok_or_else(unknown)
+    }
+
+    /// A puppet, if it is one of ours and made.
+    pub(crate) async fn puppet_if_known(&self, user: &str) -> Result<Option<Arc<Puppet>>, Hold> {
+        let Ok(user) = UserId::parse(user) else { return Ok(None) };
+        if !self.config.is_own(&user) {
+            return Ok(None);
+        }
+        Ok(self.puppets.open(&user).await?)
+    }
+
+    /// A portal's ghost.
+    pub(crate) async fn ghost(&self, user: &str) -> Result<Arc<Puppet>, Hold> {
+        Ok(self.puppet(user).await?)
+    }
+
+    /// The bot.
+    pub(crate) async fn bot_puppet(&self) -> Result<Arc<Puppet>, Hold> {
+        Ok(self.puppets.bot(Some(BOT_NAME)).await?)
+    }
+
+    /// The id of the ghost of a contact whose number is not told.
+    pub(crate) fn numberless_ghost(&self, peer: &str) -> Result<OwnedUserId, Hold> {
+        let id = crate::ids::portal_alias("", "", peer, 0);
+        let localpart = format!("{}id-{id}", self.config.appservice.ghost_prefix);
+        self.user(&format!("@{localpart}:{}", self.server))
+    }
+
+    /// The portal whose room this is.
+    pub(crate) async fn portal_of(&self, room: &RoomId) -> Result<Option<Arc<Portal>>, Hold> {
+        if let Some(portal) = self.portal_cache.get(room) {
+            return Ok(portal);
+        }
+        let portal = portals::by_room(&self.store, room.as_str()).await?.map(Arc::new);
+        self.portal_cache.insert(room.to_owned(), portal.clone());
+        Ok(portal)
+    }
+
+    /// Forgets what is remembered of a room: it has become a portal, or is none any more.
+    pub(crate) fn forget_portal(&self, room: &RoomId) {
+        self.portal_cache.invalidate(room);
+    }
+
+    /// Who reads what is sent into a portal.
+    pub(crate) fn readers(&self, portal: &Portal) -> Result<Vec<OwnedUserId>, Hold> {
+        Ok(vec![self.user(&portal.login)?])
+    }
+
+    pub(crate) fn user(&self, id: &str) -> Result<OwnedUserId, Hold> {
+        UserId::parse(id).map_err(|_| Hold { after: None, reason: "a stored user id is damaged".to_owned() })
+    }
+
+    pub(crate) fn room(&self, id: &str) -> Result<OwnedRoomId, Hold> {
+        RoomId::parse(id).map_err(|_| Hold { after: None, reason: "a stored room id is damaged".to_owned() })
+    }
+
+    /// A contact's address as the database keeps it: the person, whatever device was used.
+    pub(crate) fn peer_id(&self, jid: &Jid) -> String {
+        jid.without_device().to_string()
+    }
+
+    /// Content as the crypto machine takes it.
+    pub(crate) fn raw(&self, content: &impl serde::Serialize) -> Result<Box<RawValue>, Hold> {
+        serde_json::value::to_raw_value(content).map_err(|error| Hold::failed(&error))
+    }
+
+    /// A stanza as the outbox keeps it.
+    pub(crate) fn encode(&self, node: &Node) -> Result<Vec<u8>, Hold> {
+        // The form that every decoder reads; the connection writes it the gatekeeper's way.
+        gatekeeper::stanza::encode(node, &EncodeOptions::default()).map_err(|error| Hold::failed(&error))
+    }
+
+    /// How logins connect.
+    pub(crate) fn connection_config(&self, mxid: &str) -> ConnectionConfig {
+        ConnectionConfig::new(
+            self.config.gatekeeper.endpoint.clone(),
+            self.profile.clone(),
+            self.log_id(mxid).to_string(),
+        )
+    }
+
+    /// What a log may hold instead of an id.
+    pub(crate) fn log_id(&self, id: &str) -> LogId {
+        LogId::of(id)
+    }
+
+    /// The present time.
+    pub(crate) fn now(&self) -> Millis {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}

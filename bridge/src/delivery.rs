@@ -1,0 +1,103 @@
+//! From the outbox to the gatekeeper: sends a login's stanzas in order, again until each is acknowledged.
+
+use gatekeeper::{connection::Connection, stanza};
+use store::outbox;
+use tokio::time::Instant;
+
+use crate::{core::Core, logins::ACK_PATIENCE};
+
+/// Stanzas that may be on their way without an acknowledgement.
+const WINDOW: usize = 512;
+/// Rows read from the outbox at a time.
+const PAGE: u32 = 64;
+
+/// Where a login's delivery stands. Nothing here need outlive the connection: the outbox is what counts, and after
+/// a reconnect it is sent from its beginning. The receiver drops what it has by its stanza id.
+#[derive(Debug)]
+pub(crate) struct Courier {
+    login: String,
+    connected: bool,
+    /// The last row that was sent over this connection.
+    sent: i64,
+    /// Sent over this connection and not acknowledged.
+    in_flight: usize,
+    /// When something was last acknowledged, or sent with nothing else in flight.
+    progress: Instant,
+}
+
+impl Courier {
+    pub(crate) fn new(login: &str) -> Self {
+        Self {
+            login: login.to_owned(),
+            connected: false,
+            sent: 0,
+            in_flight: 0,
+            progress: Instant::now(),
+        }
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.connected = true;
+        self.start_over();
+    }
+
+    pub(crate) fn disconnected(&mut self) {
+        self.connected = false;
+    }
+
+    pub(crate) fn acknowledged(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.progress = Instant::now();
+    }
+
+    /// Sends everything that is not acknowledged once more.
+    pub(crate) fn start_over(&mut self) {
+        self.sent = 0;
+        self.in_flight = 0;
+        self.progress = Instant::now();
+    }
+
+    /// Ends when an acknowledgement is overdue.
+    pub(crate) async fn overdue(&self) {
+        if self.connected && self.in_flight > 0 {
+            tokio::time::sleep_until(self.progress + ACK_PATIENCE).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends what the outbox holds, as far as the window allows.
+    pub(crate) async fn deliver(&mut self, core: &Core, connection: &Connection) {
+        while self.connected && self.in_flight < WINDOW {
+            let rows = match outbox::next(&core.store, &self.login, self.sent, PAGE).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::warn!(login = %core.log_id(&self.login), %error, "the outbox cannot be read");
+                    return;
+                }
+            };
+            if rows.is_empty() {
+                return;
+            }
+            for row in rows {
+                let node = match stanza::decode(&row.stanza) {
+                    Ok(node) => node,
+                    Err(error) => {
+                        tracing::error!(login = %core.log_id(&self.login), %error, "a stored stanza is damaged");
+                        self.sent = row.seq;
+                        continue;
+                    }
+                };
+                if connection.send(node).await.is_err() {
+                    self.connected = false;
+                    return;
+                }
+                if self.in_flight == 0 {
+                    self.progress = Instant::now();
+                }
+                self.sent = row.seq;
+                self.in_flight += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The inbox: takes transactions from the homeserver, and hands their events out room by room.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use puppeting::{ToDevice, TransactionKeys};
+use ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId, serde::Raw};
+use store::{Batch, LogId, inbox};
+
+use crate::{
+    appservice::{RawTransaction, SinkError, TransactionSink},
+    core::{Core, Wake},
+    devices, management, outgoing,
+    passes::Hold,
+    phone::PhoneNumber,
+    portals,
+};
+
+/// Events of a room that are handled together.
+const PAGE: u32 = 32;
+/// To-device messages that are handled together.
+const TO_DEVICE: u32 = 500;
+
+/// What the flows need of an event before it is read; all else is not even stored.
+fn is_wanted(kind: &str) -> bool {
+    matches!(
+        kind,
+        "m.room.encrypted"
+            | "m.room.message"
+            | "m.room.member"
+            | "m.reaction"
+            | "m.sticker"
+            | "m.room.redaction"
+            | "m.room.tombstone"
+    )
+}
+
+/// Rooms that have events in a transaction whose keys are still to be read.
+#[derive(Debug, Default)]
+pub(crate) struct AfterKeys {
+    rooms: Mutex<Vec<OwnedRoomId>>,
+}
+
+/// The bridge as the homeserver sees it.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    core: Arc<Core>,
+}
+
+impl Intake {
+    /// Takes transactions for `core`.
+    #[must_use]
+    pub fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> SinkError {
+    SinkError::Unavailable(Box::new(error))
+}
+
+#[async_trait]
+impl TransactionSink for Intake {
+    async fn transaction(&self, txn_id: &str, body: RawTransaction) -> Result<(), SinkError> {
+        let core = &self.core;
+        let mut rooms = Vec::new();
+        let mut events = Vec::with_capacity(body.events.len());
+        for event in body.events {
+            // The bridge's own messages come back to it; of its own users only who was invited or left matters.
+            let own = core.config.is_own(&event.sender) && event.kind != "m.room.member";
+            if own || !is_wanted(&event.kind) {
+                continue;
+            }
+            if !rooms.contains(&event.room_id) {
+                rooms.push(event.room_id.clone());
+            }
+            events.push(inbox::NewEvent {
+                event_id: event.event_id.to_string(),
+                room_id: event.room_id.to_string(),
+                sender: event.sender.to_string(),
+                kind: event.kind,
+                body: event.json.get().to_owned(),
+            });
+        }
+        let to_device: Vec<_> = body
+            .to_device
+            .into_iter()
+            .map(|message| inbox::to_device::NewMessage {
+                user_id: message.to_user_id.to_string(),
+                device_id: message.to_device_id.to_string(),
+                body: message.json.get().to_owned(),
+            })
+            .collect();
+        let device_changes = devices::worth_keeping(core, body.crypto);
+        let keys = !to_device.is_empty() || device_changes.is_some();
+        inbox::accept(
+            &core.store,
+            inbox::Transaction {
+                hs: core.server.to_string(),
+                txn_id: txn_id.to_owned(),
+                received_ts: core.now(),
+                events,
+                to_device,
+                device_changes,
+            },
+        )
+        .await
+        .map_err(unavailable)?;
+        if keys {
+            // The keys come first: the events may need them.
+            core.after_keys.rooms.lock().unwrap_or_else(PoisonError::into_inner).extend(rooms);
+            core.wake(Wake::Keys);
+        } else {
+            for room in rooms {
+                core.wake(Wake::Inbox(room));
+            }
+        }
+        Ok(())
+    }
+
+    async fn user(&self, user: &UserId) -> Result<bool, SinkError> {
+        let Some(phone) = self.core.config.phone_of(user) else {
+            return Ok(*user == *self.core.bot);
+        };
+        portals::ghost_of_number(&self.core, &phone).await.map_err(unavailable)?;
+        Ok(true)
+    }
+
+    async fn room(&self, _alias: &RoomAliasId) -> Result<bool, SinkError> {
+        // Aliases are made together with their rooms; one that the homeserver does not know is nobody's.
+        Ok(false)
+    }
+
+    async fn contact(&self, phone: &PhoneNumber) -> Result<Option<OwnedUserId>, SinkError> {
+        let ghost = portals::ghost_of_number(&self.core, phone).await.map_err(unavailable)?;
+        Ok(Some(ghost))
+    }
+
+    async fn ready(&self) -> bool {
+        self.core.is_ready().await
+    }
+}
+
+/// Handles what a room has in the inbox, until nothing is left or something is in the way.
+pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
+    let mut after = 0;
+    loop {
+        let events = match inbox::next(&core.store, room.as_str(), after, PAGE).await {
+            Ok(events) => events,
+            Err(error) => {
+                core.later.wake_after(Wake::Inbox(room.to_owned()), crate::later::backoff(2));
+                tracing::warn!(%error, "the inbox cannot be read");
+                return;
+            }
+        };
+        let Some(last) = events.last() else { return };
+        // What was set aside stays in the inbox: the next page begins after it.
+        after = last.seq;
+        let more = events.len() == PAGE as usize;
+        if let Err(hold) = handle(core, room, events).await {
+            let attempts = core.held(room);
+            let delay = hold.after.unwrap_or_else(|| crate::later::backoff(attempts));
+            tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
+            core.later.wake_after(Wake::Inbox(room.to_owned()), delay);
+            return;
+        }
+        core.went_on(room);
+        if !more {
+            return;
+        }
+    }
+}
+
+async fn handle(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) -> Result<(), Hold> {
+    // Who comes and goes can turn a room into a portal or end it: such events are handled one by one.
+    let mut run: Vec<inbox::Event> = Vec::new();
+    for event in events {
+        if event.kind == "m.room.member" {
+            messages(core, room, std::mem::take(&mut run)).await?;
+            portals::member(core, room, event).await?;
+        } else {
+            run.push(event);
+        }
+    }
+    messages(core, room, run).await
+}
+
+async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) -> Result<(), Hold> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    match core.portal_of(room).await? {
+        Some(portal) => outgoing::handle(core, &portal, events).await,
+        None => management::handle(core, room, events).await,
+    }
+}
+
+/// Hands room keys and device lists to the devices they are for, then wakes the rooms that came with them.
+pub(crate) async fn keys_pass(core: &Arc<Core>) {
+    loop {
+        let rooms = std::mem::take(
+            &mut *core.after_keys.rooms.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        if let Err(hold) = keys(core).await {
+            tracing::warn!(reason = %hold.reason, "room keys wait");
+            core.later.wake_after(Wake::Keys, hold.after.unwrap_or(crate::later::backoff(1)));
+        }
+        if rooms.is_empty() {
+            return;
+        }
+        for room in rooms {
+            core.wake(Wake::Inbox(room));
+        }
+    }
+}
+
+async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
+    loop {
+        let rows = inbox::device_changes::next(&core.store, 0, 100).await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let keys = devices::transaction_keys(&row.body);
+            let found = core.puppets.receive(&keys, Vec::new()).await?;
+            core.keys_arrived(&found);
+            let mut done = Batch::new();
+            inbox::device_changes::done(&mut done, row.seq);
+            core.store.commit(done).await?;
+        }
+    }
+    loop {
+        let rows = inbox::to_device::next(&core.store, 0, TO_DEVICE).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut done = Batch::new();
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in rows {
+            inbox::to_device::done(&mut done, row.seq);
+            if let (Ok(user), Ok(event)) =
+                (UserId::parse(&row.user_id), serde_json::from_str(&row.body).map(Raw::from_json))
+            {
+                messages.push(ToDevice { user, device: row.device_id.into(), event });
+            }
+        }
+        let found = core.puppets.receive(&TransactionKeys::default(), messages).await?;
+        core.keys_arrived(&found);
+        // The rows go after the keys in them are durable; a crash in between hands them over once more, which does no harm.
+        core.store.commit(done).await?;
+    }
+}

@@ -1,0 +1,368 @@
+//! WhatsApp to Matrix: from a `<message>` stanza to an event in the table of sends.
+//!
+//! Messages of one contact are taken in order, those of different contacts side by side. Decrypt, translate, encrypt to
+//! the room, and one commit: Signal ratchet, Megolm ratchet, event to send, message row. Only then goes the delivery
+//! receipt, which takes the message out of the gatekeeper's mailbox. Whatever fails before leaves the message there.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gatekeeper::{
+    message::{self, Body},
+    signal::{EncKind, SignalError},
+    stanzas::{Enc, IncomingMessage, Receipt},
+};
+use puppeting::Puppet;
+use ruma::OwnedRoomId;
+use store::{Batch, messages, portals::Portal, sends, undecryptable};
+
+use crate::{
+    core::Core, ids, lanes::Lanes, passes::Hold, portals, posting, retries, sessions::{Session, SessionError}, translate,
+};
+
+/// Messages of one contact that are kept here while they wait. The gatekeeper has them all; what does not fit is asked for
+/// again.
+const WAITING: usize = 256;
+/// Messages of one contact that share a commit.
+const AT_ONCE: usize = 32;
+
+/// A login and a contact.
+type Chat = (String, String);
+
+/// Messages that have come and are not in the database yet.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    waiting: Mutex<HashMap<Chat, Queue>>,
+    lanes: Lanes<Chat>,
+}
+
+/// What waits in one chat.
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<IncomingMessage>,
+    /// Some did not fit. None after them may be handled before they have come again, or their order is lost.
+    overflowed: bool,
+    attempts: u32,
+}
+
+impl Incoming {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { waiting: Mutex::default(), lanes: Lanes::new(at_once) }
+    }
+
+    /// Takes a message from a connection. Does not wait.
+    pub(crate) fn take(&self, core: &Arc<Core>, login: &str, message: IncomingMessage) {
+        let chat = (login.to_owned(), core.peer_id(message.sender()));
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = waiting.entry(chat.clone()).or_default();
+            if queue.overflowed || queue.messages.len() >= WAITING {
+                queue.overflowed = true;
+                return;
+            }
+            queue.messages.push_back(message);
+        }
+        self.wake(core, chat);
+    }
+
+    /// Sees to it that a chat is looked at.
+    pub(crate) fn wake(&self, core: &Arc<Core>, chat: Chat) {
+        let core = core.clone();
+        self.lanes.wake(chat, move |chat| {
+            let core = core.clone();
+            async move { pass(&core, chat).await }
+        });
+    }
+
+    fn front(&self, chat: &Chat) -> Vec<IncomingMessage> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting
+            .get(chat)
+            .map(|queue| queue.messages.iter().take(AT_ONCE).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    fn finished(&self, chat: &Chat, count: usize) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = waiting.get_mut(chat) {
+            queue.messages.drain(..count.min(queue.messages.len()));
+            queue.attempts = 0;
+        }
+    }
+
+    /// Notes a failure; says how many there were in a row.
+    fn failed(&self, chat: &Chat) -> u32 {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.get_mut(chat).map_or(0, |queue| {
+            queue.attempts += 1;
+            queue.attempts - 1
+        })
+    }
+
+    /// Forgets an empty queue; true if messages were left with the gatekeeper.
+    fn close(&self, chat: &Chat) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.get(chat) {
+            Some(queue) if queue.messages.is_empty() => {
+                waiting.remove(chat).is_some_and(|queue| queue.overflowed)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Works on one chat until nothing waits or something is in the way.
+async fn pass(core: &Arc<Core>, chat: Chat) {
+    loop {
+        let messages = core.incoming.front(&chat);
+        if messages.is_empty() {
+            if core.incoming.close(&chat)
+                && let Some(login) = core.logins.get(&chat.0)
+            {
+                // The mailbox is drained at each connection: this brings what did not fit.
+                login.connection.reconnect();
+            }
+            return;
+        }
+        match handle(core, &chat.0, &chat.1, messages).await {
+            Ok(count) => core.incoming.finished(&chat, count),
+            Err(hold) => {
+                let attempts = core.incoming.failed(&chat);
+                let delay = hold.after.unwrap_or_else(|| crate::later::backoff(attempts));
+                tracing::warn!(
+                    login = %core.log_id(&chat.0), peer = %core.log_id(&chat.1), reason = %hold.reason, ?delay,
+                    "messages from WhatsApp wait"
+                );
+                core.later.wake_after(crate::core::Wake::Chat(chat.0, chat.1), delay);
+                return;
+            }
+        }
+    }
+}
+
+/// Handles messages of one contact, oldest first; says how many from the front are done.
+async fn handle(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    stanzas: Vec<IncomingMessage>,
+) -> Result<usize, Hold> {
+    let mut finished = stanzas.len();
+    let order: Vec<String> = stanzas.iter().map(|stanza| stanza.id.clone()).collect();
+    let mut known = known(core, login, peer, &stanzas).await?;
+    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut fresh = Vec::new();
+    for stanza in stanzas {
+        if known.insert(stanza.id.clone()) {
+            fresh.push(stanza);
+        } else {
+            // It came before and its receipt did not arrive, or the gatekeeper sent it twice.
+            receipts.push(Receipt::delivery(&stanza));
+        }
+    }
+    if !fresh.is_empty() {
+        let (portal, room) = portals::ensure(core, login, peer).await?;
+        let ghost = core.ghost(&portal.ghost).await?;
+        ghost.prepare(&room, &core.readers(&portal)?).await?;
+        let mut work = Work {
+            core,
+            portal: &portal,
+            room: &room,
+            ghost: &ghost,
+            session: core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?,
+            batch: Batch::new(),
+            receipts: &mut receipts,
+            retries: Vec::new(),
+            count: 0,
+        };
+        for stanza in &fresh {
+            match work.one(stanza).await {
+                Ok(()) => {}
+                // What went before is written; this one is tried again, with a new room key if that was missing.
+                Err(_) if work.count > 0 => {
+                    finished = order.iter().position(|id| *id == stanza.id).unwrap_or(0);
+                    break;
+                }
+                Err(hold) => return Err(hold),
+            }
+        }
+        let Work { session, mut batch, retries: again, .. } = work;
+        session.save(&mut batch, core.now());
+        ghost.commit_with(batch).await?;
+        drop(session);
+        core.wake_sends(&room);
+        for retry in again {
+            retries::ask(core, login, retry).await;
+        }
+    }
+    if let Some(login) = core.logins.get(login) {
+        for receipt in receipts {
+            // Not connected: the message comes again at the next connection, and is known then.
+            if login.connection.send(receipt.to_node(gatekeeper::stanzas::Origin::Client)).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok(finished)
+}
+
+/// Which of these messages came before. A message whose ciphertext came before is found out by decrypting; this is for what
+/// was encrypted anew, or comes from the mailbox again.
+async fn known(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    stanzas: &[IncomingMessage],
+) -> Result<HashSet<String>, Hold> {
+    let mut known = HashSet::new();
+    for stanza in stanzas {
+        let again = stanza.offline.is_some() || stanza.encs.iter().any(|enc| enc.count > 0);
+        if again && messages::get(&core.store, login, peer, &stanza.id).await?.is_some() {
+            known.insert(stanza.id.clone());
+        }
+    }
+    Ok(known)
+}
+
+/// What goes into one commit.
+struct Work<'a> {
+    core: &'a Arc<Core>,
+    portal: &'a Portal,
+    room: &'a OwnedRoomId,
+    ghost: &'a Arc<Puppet>,
+    session: Session,
+    batch: Batch,
+    receipts: &'a mut Vec<Receipt>,
+    retries: Vec<retries::Ask>,
+    /// Messages that are in it whole.
+    count: usize,
+}
+
+impl Work<'_> {
+    /// Decrypts, translates and encrypts one message. If that fails, it leaves nothing behind.
+    async fn one(&mut self, stanza: &IncomingMessage) -> Result<(), Hold> {
+        let (before, receipts) = (self.session.snapshot(), self.receipts.len());
+        let earlier = std::mem::take(&mut self.batch);
+        let result = self.try_one(stanza).await;
+        let own = std::mem::replace(&mut self.batch, earlier);
+        match &result {
+            Ok(()) => {
+                self.batch.append(own);
+                self.count += 1;
+            }
+            Err(_) => {
+                self.session.restore(before);
+                self.receipts.truncate(receipts);
+            }
+        }
+        result
+    }
+
+    async fn try_one(&mut self, stanza: &IncomingMessage) -> Result<(), Hold> {
+        match self.decrypt(stanza).await? {
+            Decrypted::Content(body) => self.event(stanza, &body).await,
+            Decrypted::Double => {
+                self.receipts.push(Receipt::delivery(stanza));
+                Ok(())
+            }
+            Decrypted::Unreadable(error) => self.unreadable(stanza, &error).await,
+        }
+    }
+
+    async fn decrypt(&mut self, stanza: &IncomingMessage) -> Result<Decrypted, Hold> {
+        let mut last = SignalError::NoSession;
+        for Enc { kind, ciphertext, .. } in &stanza.encs {
+            let Ok(kind) = kind.as_str().parse::<EncKind>() else { continue };
+            match self.session.decrypt(kind, ciphertext, &mut self.batch).await {
+                Ok(opened) => {
+                    return Ok(Decrypted::Content(match message::decode(&opened.content) {
+                        Ok(body) => body,
+                        Err(error) => {
+                            tracing::warn!(stanza = %self.core.log_id(&stanza.id), %error, "a message is damaged inside");
+                            Body::Unknown { kind: "damaged message".to_owned() }
+                        }
+                    }));
+                }
+                Err(SessionError::Signal(SignalError::Duplicate)) => return Ok(Decrypted::Double),
+                Err(SessionError::Signal(error)) => last = error,
+                Err(error) => return Err(Hold::failed(&error)),
+            }
+        }
+        Ok(Decrypted::Unreadable(last))
+    }
+
+    /// Puts what was read into the room.
+    async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
+        self.send(stanza, "", "m.room.message", &translate::to_matrix(body)).await?;
+        undecryptable::done(&mut self.batch, &self.portal.login, &self.portal.peer, &stanza.id);
+        self.receipts.push(Receipt::delivery(stanza));
+        Ok(())
+    }
+
+    async fn send(
+        &mut self,
+        stanza: &IncomingMessage,
+        part: &str,
+        kind: &str,
+        content: &serde_json::Value,
+    ) -> Result<(), Hold> {
+        let (login, peer) = (&self.portal.login, &self.portal.peer);
+        let encrypted = self.ghost.encrypt(self.room, kind, self.core.raw(content)?).await?;
+        let ts = i64::try_from(stanza.t.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let ts = if ts == 0 { self.core.now() } else { ts };
+        let txn_id = ids::transaction_id(login, peer, &stanza.id, part);
+        sends::put(
+            &mut self.batch,
+            sends::NewSend {
+                login: Some(login.clone()),
+                peer: Some(peer.clone()),
+                stanza_id: Some(stanza.id.clone()),
+                ..posting::event(self.ghost, self.room, txn_id, "m.room.encrypted", encrypted.json().get(), ts)
+            },
+        );
+        messages::put(
+            &mut self.batch,
+            &messages::Message {
+                login: login.clone(),
+                peer: peer.clone(),
+                stanza_id: stanza.id.clone(),
+                event_id: None,
+                room_id: self.room.to_string(),
+                direction: messages::Direction::In,
+                status: messages::Status::Delivered,
+                ts,
+            },
+        );
+        Ok(())
+    }
+
+    /// Asks for the message again; after the last try, says in the room that one was lost.
+    async fn unreadable(&mut self, stanza: &IncomingMessage, error: &SignalError) -> Result<(), Hold> {
+        let (login, peer) = (&self.portal.login, &self.portal.peer);
+        let tries = undecryptable::get(&self.core.store, login, peer, &stanza.id)
+            .await?
+            .map_or(0, |row| row.retries);
+        tracing::warn!(
+            login = %self.core.log_id(login), stanza = %self.core.log_id(&stanza.id), %error, tries,
+            "a message from WhatsApp cannot be decrypted"
+        );
+        if tries >= u32::from(retries::LIMIT) {
+            self.event(stanza, &Body::Unknown { kind: "message that could not be decrypted".to_owned() }).await?;
+            return Ok(());
+        }
+        undecryptable::count(&mut self.batch, login, peer, &stanza.id, self.core.now());
+        let count = u8::try_from(tries + 1).unwrap_or(u8::MAX);
+        self.retries.push(retries::Ask::new(stanza, count, error));
+        Ok(())
+    }
+}
+
+/// What decryption made of a message.
+enum Decrypted {
+    Content(Body),
+    /// It was decrypted before.
+    Double,
+    Unreadable(SignalError),
+}

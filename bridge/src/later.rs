@@ -1,0 +1,106 @@
+//! Waking things later: one task for all that wait, however many they are.
+
+use std::{collections::HashMap, fmt, hash::Hash, time::Duration};
+
+use futures_util::StreamExt;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::time::{DelayQueue, delay_queue};
+
+/// Hands keys back when their time has come. Each key waits once: the earliest time counts.
+pub struct Later<K> {
+    queue: mpsc::UnboundedSender<(K, Instant)>,
+}
+
+impl<K> Clone for Later<K> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<K> fmt::Debug for Later<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Later").finish_non_exhaustive()
+    }
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
+    /// Starts the task. It calls `due` with each key whose time has come, and ends with the last handle.
+    pub fn start(due: impl Fn(K) + Send + 'static) -> Self {
+        let (queue, mut wanted) = mpsc::unbounded_channel::<(K, Instant)>();
+        tokio::spawn(async move {
+            let mut delays = DelayQueue::new();
+            let mut waiting: HashMap<K, (delay_queue::Key, Instant)> = HashMap::new();
+            loop {
+                tokio::select! {
+                    item = wanted.recv() => match item {
+                        None => return,
+                        Some((key, at)) => match waiting.get_mut(&key) {
+                            Some((entry, before)) if at < *before => {
+                                delays.reset_at(entry, at);
+                                *before = at;
+                            }
+                            Some(_) => {}
+                            None => {
+                                let entry = delays.insert_at(key.clone(), at);
+                                waiting.insert(key, (entry, at));
+                            }
+                        },
+                    },
+                    Some(expired) = delays.next(), if !delays.is_empty() => {
+                        let key = expired.into_inner();
+                        waiting.remove(&key);
+                        due(key);
+                    }
+                }
+            }
+        });
+        Self { queue }
+    }
+
+    /// Hands `key` back after `delay`, or earlier if it waits for an earlier time already.
+    pub fn wake_after(&self, key: K, delay: Duration) {
+        // Refused only when the task is gone, which is at shutdown.
+        let _ = self.queue.send((key, Instant::now() + delay));
+    }
+}
+
+/// How long to wait before the next attempt: doubles from one second to one minute, and up to a quarter more at
+/// random, so that what failed together does not come back together.
+#[must_use]
+pub fn backoff(attempts: u32) -> Duration {
+    let base = Duration::from_secs(1 << attempts.min(6)).min(Duration::from_secs(60));
+    let mut byte = [0];
+    // Without randomness the wait is merely not spread.
+    let _ = getrandom::fill(&mut byte);
+    base + base.mul_f64(f64::from(byte[0]) / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_time_counts() {
+        let (out, mut due) = mpsc::unbounded_channel();
+        let start = Instant::now();
+        let later = Later::start(move |key| {
+            let _ = out.send(key);
+        });
+        later.wake_after("a", Duration::from_secs(60));
+        later.wake_after("b", Duration::from_secs(5));
+        later.wake_after("a", Duration::from_secs(1));
+        assert_eq!(due.recv().await, Some("a"));
+        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(due.recv().await, Some("b"));
+        later.wake_after("a", Duration::from_secs(10));
+        assert_eq!(due.recv().await, Some("a"), "a key can wait again");
+        assert_eq!(start.elapsed().as_secs(), 15);
+    }
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        assert!(backoff(0) >= Duration::from_secs(1) && backoff(0) < Duration::from_secs(2));
+        assert!(backoff(3) >= Duration::from_secs(8));
+        assert!(backoff(40) <= Duration::from_secs(75));
+    }
+}

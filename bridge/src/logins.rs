@@ -1,0 +1,253 @@
+//! The logins that are enlisted now: one connection each, and one task that follows what comes over it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use gatekeeper::{
+    connection::{Connection, Event},
+    profile::{FailureClass, RefusalClass},
+    stanzas::{Receipt, ReceiptKind, RetryReceipt, ServerAck},
+};
+use store::{Batch, LogId, logins, messages, outbox};
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    core::Core,
+    credentials::LoginCredentials,
+    delivery::Courier,
+    keys, notices,
+};
+
+/// Stanzas that are looked at together, so that their rows share a commit.
+const AT_ONCE: usize = 256;
+
+/// Handles of all running logins.
+#[derive(Debug, Default)]
+pub(crate) struct Logins {
+    running: Mutex<HashMap<String, Login>>,
+}
+
+/// A running login.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    /// The channel to the gatekeeper.
+    pub(crate) connection: Connection,
+    outbox: Arc<Notify>,
+}
+
+impl Login {
+    /// Says that the outbox holds something new.
+    pub(crate) fn deliver(&self) {
+        self.outbox.notify_one();
+    }
+}
+
+impl Logins {
+    /// The handle of a login, if it runs.
+    pub(crate) fn get(&self, mxid: &str) -> Option<Login> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(mxid).cloned()
+    }
+
+    /// How many run.
+    pub(crate) fn len(&self) -> usize {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Starts a login that is enlisted; one that runs already is left alone.
+    pub(crate) fn start(&self, core: &Arc<Core>, mxid: &str) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.contains_key(mxid) {
+            return;
+        }
+        let credentials = Arc::new(LoginCredentials::new(core.clone(), mxid));
+        let (connection, events) =
+            Connection::spawn(core.connection_config(mxid), credentials);
+        let login = Login { connection, outbox: Arc::default() };
+        running.insert(mxid.to_owned(), login.clone());
+        let follower = Follower {
+            core: core.clone(),
+            mxid: mxid.to_owned(),
+            log_id: core.log_id(mxid),
+            courier: Courier::new(mxid),
+            login,
+        };
+        tokio::spawn(follower.run(events));
+    }
+
+    /// Ends a login's connection and forgets it.
+    pub(crate) async fn stop(&self, mxid: &str) {
+        let login = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(mxid);
+        if let Some(login) = login {
+            login.connection.stop().await;
+        }
+    }
+
+    /// Ends all connections.
+    pub(crate) async fn stop_all(&self) {
+        let all: Vec<_> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.drain().map(|(_, login)| login).collect()
+        };
+        futures_util::future::join_all(all.iter().map(|login| login.connection.stop())).await;
+    }
+}
+
+/// Follows one login's connection.
+struct Follower {
+    core: Arc<Core>,
+    mxid: String,
+    log_id: LogId,
+    login: Login,
+    courier: Courier,
+}
+
+impl Follower {
+    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let outbox = self.login.outbox.clone();
+        loop {
+            tokio::select! {
+                event = events.recv() => {
+                    let Some(event) = event else { break };
+                    let mut seen = vec![event];
+                    while seen.len() < AT_ONCE {
+                        match events.try_recv() {
+                            Ok(event) => seen.push(event),
+                            Err(_) => break,
+                        }
+                    }
+                    self.handle(seen).await;
+                }
+                () = outbox.notified() => {}
+                () = self.courier.overdue() => self.courier.start_over(),
+            }
+            self.courier.deliver(&self.core, &self.login.connection).await;
+        }
+        tracing::info!(login = %self.log_id, "the connection of a login has ended");
+    }
+
+    /// Handles what came since the last look. Rows of acks and receipts share one commit.
+    async fn handle(&mut self, events: Vec<Event>) {
+        let mut batch = Batch::new();
+        let mut receipts = Vec::new();
+        for event in events {
+            match event {
+                Event::Connected(_) => self.connected().await,
+                Event::Disconnected { reason, retry_in } => {
+                    self.courier.disconnected();
+                    tracing::info!(login = %self.log_id, %reason, ?retry_in, "disconnected from the gatekeeper");
+                }
+                Event::Message(message) => self.core.incoming.take(&self.core, &self.mxid, message),
+                Event::Ack(ack) => self.acknowledged(&mut batch, &ack),
+                Event::Receipt(receipt) => {
+                    self.receipt(&mut batch, &receipt);
+                    receipts.push(receipt);
+                }
+                Event::Retry(receipt) => self.retry(receipt),
+                Event::LowPrekeys(left) => self.refill(left),
+                Event::IdentityChanged(notice) => {
+                    let (core, login) = (self.core.clone(), self.mxid.clone());
+                    tokio::spawn(async move { keys::identity_changed(&core, &login, &notice).await });
+                }
+                Event::RoutingInfo(blob) => {
+                    logins::set_routing_info(&mut batch, &self.mxid, Some(&blob));
+                }
+                Event::LoginRefused(class) => self.refused(class).await,
+                _ => {}
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let committed = self.core.store.submit(batch);
+        // The next stanzas are read while the disk works; receipts are acknowledged only after it.
+        let (connection, log_id) = (self.login.connection.clone(), self.log_id.clone());
+        tokio::spawn(async move {
+            match committed.await {
+                Ok(()) => {
+                    for receipt in receipts {
+                        // A lost ack only brings the receipt again.
+                        let _ = connection.send(receipt.ack().to_node()).await;
+                    }
+                }
+                Err(error) => tracing::warn!(login = %log_id, %error, "acknowledgements could not be written; they will come again"),
+            }
+        });
+    }
+
+    async fn connected(&mut self) {
+        tracing::info!(login = %self.log_id, "connected to the gatekeeper");
+        self.courier.connected();
+        let (core, mxid) = (self.core.clone(), self.mxid.clone());
+        tokio::spawn(async move {
+            // Rooms that wait for a contact's keys can go on now.
+            core.wake_rooms_of(&mxid).await;
+            keys::keep_up(&core, &mxid).await;
+        });
+    }
+
+    /// The gatekeeper has a message safely: its outbox row goes.
+    fn acknowledged(&mut self, batch: &mut Batch, ack: &ServerAck) {
+        if ack.class != "message" {
+            return;
+        }
+        let refusal = match ack.error.map(|code| (code, self.core.profile.classify_ack(code))) {
+            Some((code, RefusalClass::Retry(_))) => {
+                // Not acknowledged: it is sent again when the patience with it ends.
+                tracing::warn!(login = %self.log_id, code, "the gatekeeper does not take a message now");
+                return;
+            }
+            Some((code, RefusalClass::Final(why))) => {
+                tracing::warn!(login = %self.log_id, code, "the gatekeeper refused a message");
+                Some(why)
+            }
+            None => None,
+        };
+        self.courier.acknowledged();
+        let peer = self.core.peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
+        outbox::ack_any(batch, &self.mxid, &ack.id);
+        let status = match refusal {
+            None => messages::Status::Sent,
+            Some(why) => {
+                let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
+                tokio::spawn(async move { notices::refused_by_gatekeeper(&core, &mxid, &id, &why).await });
+                messages::Status::Failed
+            }
+        };
+        messages::advance(batch, &self.mxid, &peer, &ack.id, status);
+    }
+
+    fn receipt(&self, batch: &mut Batch, receipt: &Receipt) {
+        let status = match receipt.kind {
+            ReceiptKind::Delivery | ReceiptKind::Inactive => messages::Status::Delivered,
+            ReceiptKind::Read => messages::Status::Read,
+            ReceiptKind::Played => messages::Status::Played,
+            _ => return,
+        };
+        let peer = self.core.peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
+        for id in &receipt.ids {
+            messages::advance(batch, &self.mxid, &peer, id, status);
+        }
+    }
+
+    fn retry(&self, receipt: RetryReceipt) {
+        let (core, login) = (self.core.clone(), self.mxid.clone());
+        tokio::spawn(async move { crate::retries::answer(&core, &login, receipt).await });
+    }
+
+    fn refill(&self, left: u32) {
+        let (core, login) = (self.core.clone(), self.mxid.clone());
+        tokio::spawn(async move { keys::refill(&core, &login, Some(left)).await });
+    }
+
+    /// The gatekeeper does not let this login in.
+    async fn refused(&self, class: FailureClass) {
+        tracing::warn!(login = %self.log_id, ?class, "the gatekeeper refused a login");
+        crate::enlistment::refused(&self.core, &self.mxid, class).await;
+    }
+}
+
+/// After this long without an acknowledgement, what was sent is sent again.
+pub(crate) const ACK_PATIENCE: Duration = Duration::from_secs(20);

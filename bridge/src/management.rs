@@ -1,0 +1,269 @@
+//! The chat of a user with the bot: commands, their answers, and what the bot has to tell of itself.
+
+use std::sync::Arc;
+
+use puppeting::{DecryptError, NewRoom, Puppet};
+use ruma::{
+    OwnedRoomId, RoomId, UserId,
+    events::{AnyTimelineEvent, room::message::RoomMessageEventContent},
+    serde::Raw,
+};
+use serde_json::json;
+use store::{Batch, inbox, logins, meta};
+
+use crate::{
+    commands::{self, Command},
+    config::Level,
+    consent,
+    core::Core,
+    enlistment::{self, Consented, Outcome},
+    ids,
+    passes::Hold,
+    portals, posting,
+};
+
+/// Handles events of a room that is no portal.
+pub(crate) async fn handle(
+    core: &Arc<Core>,
+    room: &RoomId,
+    events: Vec<inbox::Event>,
+) -> Result<(), Hold> {
+    for event in events {
+        let mut done = Batch::new();
+        inbox::done(&mut done, event.seq);
+        let text = match read(core, room, &event).await? {
+            Some(text) => text,
+            None => {
+                core.store.commit(done).await?;
+                continue;
+            }
+        };
+        let answer = answer(core, room, &event.sender, &text).await?;
+        reply(core, room, &event.sender, &event.event_id, &answer, done).await?;
+    }
+    Ok(())
+}
+
+/// The text of an event that is for the bot; nothing if it is not.
+async fn read(
+    core: &Arc<Core>,
+    room: &RoomId,
+    event: &inbox::Event,
+) -> Result<Option<String>, Hold> {
+    let Ok(sender) = UserId::parse(&event.sender) else { return Ok(None) };
+    if core.config.is_own(&sender) {
+        return Ok(None);
+    }
+    let bot = core.bot_puppet().await?;
+    let Ok(raw) = serde_json::from_str(&event.body).map(Raw::<AnyTimelineEvent>::from_json) else {
+        return Ok(None);
+    };
+    let raw = match event.kind.as_str() {
+        "m.room.message" => raw,
+        "m.room.encrypted" => match bot.decrypt(room, raw.cast_ref_unchecked()).await {
+            Ok(decrypted) => decrypted.raw,
+            Err(DecryptError::MissingKey { .. }) => {
+                core.sweep_soon(core.bot.as_str());
+                // A command that nobody could read for a minute is forgotten; its sender writes it again.
+                if core.now().saturating_sub(event.received_ts) < 60_000 {
+                    return Err(Hold::after(std::time::Duration::from_secs(3)));
+                }
+                return Ok(None);
+            }
+            Err(DecryptError::Puppet(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    // Only a room of two is a chat with the bot: elsewhere people do not talk to it.
+    if !is_alone_with(&bot, room, &sender).await? {
+        return Ok(None);
+    }
+    let content = raw.get_field::<RoomMessageEventContent>("content").ok().flatten();
+    Ok(content.and_then(|content| match content.msgtype {
+        ruma::events::room::message::MessageType::Text(text) => Some(text.body),
+        _ => None,
+    }))
+}
+
+/// Whether a room has no members but the bot and one user (who may not have joined yet).
+async fn is_alone_with(bot: &Puppet, room: &RoomId, user: &UserId) -> Result<bool, Hold> {
+    let members = bot.joined_members(room).await?;
+    Ok(members.iter().all(|member| *member == *user || *member == *bot.user_id()))
+}
+
+/// Does what a user tells the bot and says what came of it.
+async fn answer(
+    core: &Arc<Core>,
+    room: &RoomId,
+    sender: &str,
+    text: &str,
+) -> Result<String, Hold> {
+    let user = core.user(sender)?;
+    if core.config.level_of(&user) < Level::User {
+        return Ok("You may not use this bridge. Ask whoever runs this server.".to_owned());
+    }
+    remember_room(core, sender, room).await?;
+    let command = match commands::parse(text) {
+        Ok(command) => command,
+        Err(error) => return Ok(error.to_string()),
+    };
+    Ok(match command {
+        Command::Help => commands::help(),
+        Command::Version => format!("gatehouse {}", env!("CARGO_PKG_VERSION")),
+        Command::Enable => enable(core, &user).await?,
+        Command::Accept => accept(core, &user).await?,
+        Command::Decline => {
+            "Nothing was sent to WhatsApp. Write “enable” if you change your mind.".to_owned()
+        }
+        Command::Status => status(core, sender).await?,
+        Command::StartChat(phone) => match portals::start_chat(core, sender, &phone).await? {
+            Ok(room) => format!("Here is the chat with {}: https://matrix.to/#/{room}", phone.international()),
+            Err(refusal) => format!("The chat cannot be opened: {refusal}."),
+        },
+    })
+}
+
+async fn enable(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {
+    if let Some(consented) = Consented::find(core, user).await? {
+        return enlist(core, &consented).await;
+    }
+    Ok(format!("{}\n\nWrite “accept” if you agree, or “decline”.", consent::TEXT))
+}
+
+async fn accept(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {
+    let consented = match Consented::find(core, user).await? {
+        Some(consented) => consented,
+        None => Consented::give(core, user).await?,
+    };
+    enlist(core, &consented).await
+}
+
+async fn enlist(core: &Arc<Core>, user: &Consented<'_>) -> Result<String, Hold> {
+    Ok(match enlistment::run(core, user).await? {
+        Outcome::Enlisted => "You are joined to WhatsApp. Write “start-chat” and a phone number to begin, for example: start-chat +49 1511 2345678".to_owned(),
+        Outcome::Already => "You are joined to WhatsApp already. Write “status” to see whether the connection stands.".to_owned(),
+        Outcome::Refused(reason) => format!(
+            "WhatsApp refused to register you: {reason}. Ask whoever runs this server; when it is mended, write “enable” again."
+        ),
+    })
+}
+
+async fn status(core: &Arc<Core>, sender: &str) -> Result<String, Hold> {
+    let Some(row) = logins::get(&core.store, sender).await? else {
+        return Ok("You are not joined to WhatsApp. Write “enable” to begin.".to_owned());
+    };
+    Ok(match row.state {
+        logins::State::Active => match core.logins.get(sender) {
+            Some(login) if login.connection.is_connected() => {
+                "You are joined to WhatsApp, and the connection stands.".to_owned()
+            }
+            _ => "You are joined to WhatsApp, but the connection is down. It is tried again by itself; nothing is lost meanwhile.".to_owned(),
+        },
+        logins::State::Enlisting => "Your registration is under way. Write “enable” to go on with it.".to_owned(),
+        _ => format!(
+            "You are not joined to WhatsApp{}. Write “enable” to begin.",
+            row.last_error.map(|error| format!(": {error}")).unwrap_or_default()
+        ),
+    })
+}
+
+/// Answers in the room, encrypted where the room is, and writes `batch` in the same commit.
+async fn reply(
+    core: &Arc<Core>,
+    room: &RoomId,
+    user: &str,
+    cause: &str,
+    text: &str,
+    mut batch: Batch,
+) -> Result<(), Hold> {
+    let bot = core.bot_puppet().await?;
+    let content = json!({ "msgtype": "m.notice", "body": text });
+    let (kind, content) = if bot.is_encrypted(room).await? {
+        bot.prepare(room, &[core.user(user)?]).await?;
+        let content = bot.encrypt(room, "m.room.message", core.raw(&content)?).await?;
+        ("m.room.encrypted", content.json().get().to_owned())
+    } else {
+        ("m.room.message", content.to_string())
+    };
+    let txn_id = ids::transaction_id(user, "", cause, "reply");
+    posting::put(&mut batch, &bot, room, txn_id, kind, &content, core.now());
+    bot.commit_with(batch).await?;
+    core.wake_sends(room);
+    Ok(())
+}
+
+/// Tells a user something in their chat with the bot, which is opened if there is none.
+pub(crate) async fn tell(core: &Arc<Core>, user: &str, text: &str) -> Result<(), Hold> {
+    let room = match room_of(core, user).await? {
+        Some(room) => room,
+        None => {
+            let made = core
+                .bot_puppet()
+                .await?
+                .create_room(NewRoom {
+                    invite: vec![core.user(user)?],
+                    is_direct: true,
+                    encrypted: true,
+                    ..NewRoom::default()
+                })
+                .await?;
+            let room = made.room_id;
+            remember_room(core, user, &room).await?;
+            room
+        }
+    };
+    let cause = format!("{}{}", core.now(), text);
+    reply(core, &room, user, &cause, text, Batch::new()).await
+}
+
+/// Key under which a user's chat with the bot is remembered. A user has one before there is a login.
+fn room_key(user: &str) -> String {
+    format!("management_room:{user}")
+}
+
+async fn room_of(core: &Core, user: &str) -> Result<Option<OwnedRoomId>, Hold> {
+    Ok(meta::get(&core.store, &room_key(user))
+        .await?
+        .and_then(|room| RoomId::parse(room).ok()))
+}
+
+async fn remember_room(core: &Core, user: &str, room: &RoomId) -> Result<(), Hold> {
+    if room_of(core, user).await?.as_deref() == Some(room) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    meta::put(&mut batch, &room_key(user), room.as_str());
+    core.store.commit(batch).await?;
+    Ok(())
+}
+
+/// A user invited the bot: it joins and says what it can do.
+pub(crate) async fn invited(core: &Arc<Core>, room: &RoomId, sender: &str) -> Result<(), Hold> {
+    let bot = core.bot_puppet().await?;
+    bot.join(room).await?;
+    let user = core.user(sender)?;
+    if !is_alone_with(&bot, room, &user).await? {
+        return Ok(());
+    }
+    remember_room(core, sender, room).await?;
+    let cause = format!("welcome{room}");
+    reply(core, room, sender, &cause, &commands::help(), Batch::new()).await
+}
+
+/// Somebody left a chat with the bot: an empty one is left too.
+pub(crate) async fn left(core: &Arc<Core>, room: &RoomId, who: &UserId) -> Result<(), Hold> {
+    if core.config.is_own(who) {
+        return Ok(());
+    }
+    if room_of(core, who.as_str()).await?.as_deref() != Some(room) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    meta::remove(&mut batch, &room_key(who.as_str()));
+    core.store.commit(batch).await?;
+    match core.bot_puppet().await?.leave(room).await {
+        Err(error) if error.is_retryable() => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,363 @@
+//! Portals: the room of one login and one contact. How it comes to be, from either side, and how it ends.
+
+use std::sync::Arc;
+
+use puppeting::{GhostProfile, NewRoom, Puppet, PuppetError};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::json;
+use store::{
+    Batch, inbox,
+    portals::{self, Portal},
+};
+
+use crate::{core::Core, directory, ids, management, passes::Hold, phone::PhoneNumber};
+
+/// Rooms that are tried for a contact: earlier ones may have been closed to the ghost.
+const ROOMS: u32 = 16;
+
+/// The ghost of a phone number, made with its keys in place.
+pub(crate) async fn ghost_of_number(
+    core: &Arc<Core>,
+    phone: &PhoneNumber,
+) -> Result<OwnedUserId, PuppetError> {
+    let user = core.config.ghost_id(phone);
+    core.puppets.ensure(&user, profile(phone, None)).await?;
+    Ok(user)
+}
+
+fn profile(phone: &PhoneNumber, peer: Option<&str>) -> GhostProfile {
+    GhostProfile {
+        phone: Some(phone.international()),
+        peer: peer.map(str::to_owned),
+        display_name: Some(phone.international()),
+    }
+}
+
+/// The portal of a login and a contact, its room made and its user invited if it is new.
+pub(crate) async fn ensure(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+) -> Result<(Portal, OwnedRoomId), Hold> {
+    // One contact's room is made once, whoever needs it first.
+    let _lock = core.portal_locks.lock(&(login.to_owned(), peer.to_owned())).await;
+    let known = portals::by_peer(&core.store, login, peer).await?;
+    if let Some(portal) = &known
+        && let Some(room) = portal.room_id.as_deref()
+    {
+        return Ok((portal.clone(), core.room(room)?));
+    }
+    let ghost = contact_ghost(core, login, peer).await?;
+    let room = open_room(core, &ghost, login, peer).await?;
+    let portal = record(core, login, peer, &ghost, &room, true).await?;
+    Ok((portal, room))
+}
+
+/// The ghost that stands for a contact. Where the gatekeeper tells the number, it is the number's ghost.
+async fn contact_ghost(core: &Arc<Core>, login: &str, peer: &str) -> Result<Arc<Puppet>, Hold> {
+    let phone = directory::phone_of(core, login, peer).await?;
+    let (user, profile) = match &phone {
+        Some(phone) => (core.config.ghost_id(phone), profile(phone, Some(peer))),
+        None => (
+            core.numberless_ghost(peer)?,
+            GhostProfile {
+                phone: None,
+                peer: Some(peer.to_owned()),
+                display_name: Some("WhatsApp contact".to_owned()),
+            },
+        ),
+    };
+    Ok(core.puppets.ensure(&user, profile).await?)
+}
+
+/// Makes the room: encrypted from its first event, the user invited. An alias makes it one room, however often this is
+/// tried; a room that its user left before is used again.
+async fn open_room(
+    core: &Arc<Core>,
+    ghost: &Arc<Puppet>,
+    login: &str,
+    peer: &str,
+) -> Result<OwnedRoomId, Hold> {
+    let user = core.user(login)?;
+    let bot = core.bot_puppet().await?;
+    for attempt in 0..ROOMS {
+        let alias = ids::portal_alias(&core.config.appservice.ghost_prefix, login, peer, attempt);
+        let made = ghost
+            .create_room(NewRoom {
+                alias: Some(alias),
+                invite: vec![user.clone(), core.bot.clone()],
+                is_direct: true,
+                encrypted: true,
+                state: vec![functional_members(core)],
+                ..NewRoom::default()
+            })
+            .await?;
+        let room = made.room_id;
+        if made.existed {
+            match ghost.invite(&room, &user).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                // The ghost was thrown out of it: that room is over.
+                Err(_) => continue,
+            }
+        }
+        match bot.join(&room).await {
+            Ok(()) => return Ok(room),
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(_) => continue,
+        }
+    }
+    Err(Hold { after: None, reason: "no room can be made for a contact".to_owned() })
+}
+
+/// Names the bot as a member that is no person, so that clients still show a chat of two.
+fn functional_members(core: &Core) -> (String, String, serde_json::Value) {
+    (
+        "io.element.functional_members".to_owned(),
+        String::new(),
+        json!({ "service_members": [core.bot] }),
+    )
+}
+
+async fn record(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    ghost: &Puppet,
+    room: &RoomId,
+    bot_joined: bool,
+) -> Result<Portal, Hold> {
+    let mut batch = Batch::new();
+    match portals::by_peer(&core.store, login, peer).await? {
+        Some(former) => {
+            if let Some(old) = former.room_id.as_deref().and_then(|old| RoomId::parse(old).ok()) {
+                core.forget_portal(&old);
+            }
+            portals::set_room(&mut batch, former.id, Some(room.as_str()));
+            portals::set_flags(&mut batch, former.id, true, bot_joined);
+            portals::set_state(&mut batch, former.id, portals::State::Active);
+        }
+        None => portals::put(
+            &mut batch,
+            &portals::NewPortal {
+                login: login.to_owned(),
+                peer: peer.to_owned(),
+                ghost: ghost.user_id().to_string(),
+                room_id: Some(room.to_string()),
+                encrypted: true,
+                bot_joined,
+                state: portals::State::Active,
+            },
+        ),
+    }
+    core.store.commit(batch).await?;
+    core.forget_portal(room);
+    portals::by_peer(&core.store, login, peer)
+        .await?
+        .ok_or_else(|| Hold { after: None, reason: "a portal vanished".to_owned() })
+}
+
+/// A change of membership in any room that the bridge sees.
+pub(crate) async fn member(
+    core: &Arc<Core>,
+    room: &RoomId,
+    event: inbox::Event,
+) -> Result<(), Hold> {
+    let mut done = Batch::new();
+    inbox::done(&mut done, event.seq);
+    let Some(change) = MemberEvent::read(&event.body) else {
+        core.store.commit(done).await?;
+        return Ok(());
+    };
+    let Ok(target) = UserId::parse(&change.state_key) else {
+        core.store.commit(done).await?;
+        return Ok(());
+    };
+    match change.membership.as_str() {
+        "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
+            invited(core, room, &event.sender, &target).await?;
+        }
+        "leave" | "ban" => {
+            if let Some(portal) = core.portal_of(room).await? {
+                left(core, room, &portal, &target).await?;
+            } else {
+                management::left(core, room, &target).await?;
+            }
+        }
+        _ => {}
+    }
+    core.store.commit(done).await?;
+    Ok(())
+}
+
+struct MemberEvent {
+    state_key: String,
+    membership: String,
+}
+
+impl MemberEvent {
+    fn read(body: &str) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Event {
+            state_key: String,
+            content: Content,
+        }
+        #[derive(serde::Deserialize)]
+        struct Content {
+            membership: String,
+        }
+        let event: Event = serde_json::from_str(body).ok()?;
+        Some(Self { state_key: event.state_key, membership: event.content.membership })
+    }
+}
+
+/// Somebody invited the bot or a ghost.
+async fn invited(
+    core: &Arc<Core>,
+    room: &RoomId,
+    sender: &str,
+    target: &UserId,
+) -> Result<(), Hold> {
+    if *target == *core.bot {
+        // Into a portal it was invited by a ghost, and has joined already.
+        if UserId::parse(sender).is_ok_and(|sender| core.config.is_own(&sender)) {
+            return Ok(());
+        }
+        return management::invited(core, room, sender).await;
+    }
+    let own = UserId::parse(sender).is_ok_and(|sender| core.config.is_own(&sender));
+    if own {
+        return Ok(());
+    }
+    let Some(phone) = core.config.phone_of(target) else { return Ok(()) };
+    ghost_of_number(core, &phone).await?;
+    let Some(ghost) = core.puppet_if_known(target.as_str()).await? else { return Ok(()) };
+    match adopt(core, room, sender, &phone, &ghost).await? {
+        Ok(()) => Ok(()),
+        Err(refusal) => {
+            let text = format!("The chat with {} cannot be opened: {refusal}", phone.international());
+            management::tell(core, sender, &text).await?;
+            // The invitation is turned down, so that it does not look as if somebody was there.
+            match ghost.leave(room).await {
+                Ok(()) => Ok(()),
+                Err(error) if error.is_retryable() => Err(error.into()),
+                Err(_) => Ok(()),
+            }
+        }
+    }
+}
+
+/// Makes a room into which a user invited a ghost the portal with that contact; the inner error is for the user.
+async fn adopt(
+    core: &Arc<Core>,
+    room: &RoomId,
+    login: &str,
+    phone: &PhoneNumber,
+    ghost: &Arc<Puppet>,
+) -> Result<Result<(), String>, Hold> {
+    if core.logins.get(login).is_none() {
+        return Ok(Err("you are not joined to WhatsApp yet. Write “enable” to me first".to_owned()));
+    }
+    let peer = match directory::resolve(core, login, phone).await? {
+        Ok(peer) => peer,
+        Err(refusal) => return Ok(Err(refusal.to_string())),
+    };
+    let _lock = core.portal_locks.lock(&(login.to_owned(), peer.clone())).await;
+    if let Some(portal) = portals::by_peer(&core.store, login, &peer).await?
+        && let Some(old) = portal.room_id.as_deref()
+        && old != room.as_str()
+    {
+        let old = core.room(old)?;
+        if user_is_in(ghost, &old, login).await? {
+            return Ok(Err(format!(
+                "you have a chat with this contact already: https://matrix.to/#/{old}"
+            )));
+        }
+    }
+    ghost.join(room).await?;
+    if !ghost.is_encrypted(room).await? {
+        let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
+        match ghost.put_state(room, "m.room.encryption", "", &content).await {
+            Ok(_) => {}
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(_) => {
+                return Ok(Err("the room is not encrypted, and I may not turn encryption on in it. Turn it on in the room's settings and invite the contact again".to_owned()));
+            }
+        }
+    }
+    let bot_joined = bring_bot(core, room, ghost).await?;
+    record(core, login, &peer, ghost, room, bot_joined).await?;
+    Ok(Ok(()))
+}
+
+/// Has the bot join a portal that a user opened, so that it can say there what goes wrong. Where the ghost may not
+/// invite it, the bot speaks in its own chat instead.
+async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bool, Hold> {
+    match ghost.invite(room, &core.bot).await {
+        Ok(()) => {}
+        Err(error) if error.is_retryable() => return Err(error.into()),
+        Err(_) => {
+            // Refused because it is in the room, or because the ghost may not invite.
+            if !user_is_in(ghost, room, core.bot.as_str()).await? {
+                return Ok(false);
+            }
+        }
+    }
+    match core.bot_puppet().await?.join(room).await {
+        Ok(()) => {}
+        Err(error) if error.is_retryable() => return Err(error.into()),
+        Err(_) => return Ok(false),
+    }
+    let (kind, key, content) = functional_members(core);
+    match ghost.put_state(room, &kind, &key, &content).await {
+        Err(error) if error.is_retryable() => Err(error.into()),
+        // Not allowed to: clients then show the bot as a third member, which is no more than untidy.
+        Ok(_) | Err(_) => Ok(true),
+    }
+}
+
+async fn user_is_in(puppet: &Puppet, room: &RoomId, user: &str) -> Result<bool, Hold> {
+    let Ok(user) = UserId::parse(user) else { return Ok(false) };
+    match puppet.membership(room, &user).await {
+        Ok(membership) => Ok(matches!(membership.as_deref(), Some("join" | "invite"))),
+        Err(error) if error.is_retryable() => Err(error.into()),
+        // The puppet is not in that room any more, so nobody can talk there.
+        Err(_) => Ok(false),
+    }
+}
+
+/// Somebody left a portal or was removed from it. When its user or its ghost is gone, the portal has no room; the next
+/// message opens one again.
+async fn left(
+    core: &Arc<Core>,
+    room: &RoomId,
+    portal: &Portal,
+    who: &UserId,
+) -> Result<(), Hold> {
+    if who.as_str() != portal.login && who.as_str() != portal.ghost {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    portals::set_room(&mut batch, portal.id, None);
+    portals::set_state(&mut batch, portal.id, portals::State::Closed);
+    core.store.commit(batch).await?;
+    core.forget_portal(room);
+    Ok(())
+}
+
+/// Opens the chat with a number at a user's wish; the inner error is for the user.
+pub(crate) async fn start_chat(
+    core: &Arc<Core>,
+    login: &str,
+    phone: &PhoneNumber,
+) -> Result<Result<OwnedRoomId, String>, Hold> {
+    if core.logins.get(login).is_none() {
+        return Ok(Err("you are not joined to WhatsApp yet. Write “enable” first".to_owned()));
+    }
+    let peer = match directory::resolve(core, login, phone).await? {
+        Ok(peer) => peer,
+        Err(refusal) => return Ok(Err(refusal.to_string())),
+    };
+    let (_, room) = ensure(core, login, &peer).await?;
+    Ok(Ok(room))
+}

@@ -1,0 +1,158 @@
+//! From the table of sends to the homeserver: puts a room's events in order, again until each is accepted.
+//!
+//! The transaction id and the device go with each request, so the homeserver makes one event of however many attempts.
+
+use std::sync::Arc;
+
+use puppeting::{Puppet, PuppetError};
+use ruma::{MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UInt};
+use serde_json::value::RawValue;
+use store::{Batch, Error, Millis, sends};
+
+use crate::core::{Core, Wake};
+
+/// Rows read at a time.
+const PAGE: u32 = 32;
+/// After this many refusals that no waiting will mend, an event is given up.
+const REFUSALS: u32 = 3;
+
+/// Puts an event that a puppet sends into the table of sends.
+pub(crate) fn put(
+    batch: &mut Batch,
+    puppet: &Puppet,
+    room: &RoomId,
+    txn_id: String,
+    kind: &str,
+    content: &str,
+    ts: Millis,
+) {
+    sends::put(batch, event(puppet, room, txn_id, kind, content, ts));
+}
+
+/// An event that a puppet sends.
+pub(crate) fn event(
+    puppet: &Puppet,
+    room: &RoomId,
+    txn_id: String,
+    kind: &str,
+    content: &str,
+    ts: Millis,
+) -> sends::NewSend {
+    sends::NewSend {
+        txn_id,
+        room_id: room.to_string(),
+        sender: puppet.user_id().to_string(),
+        device_id: puppet.device_id().to_string(),
+        method: sends::Method::Send,
+        event_type: kind.to_owned(),
+        target: None,
+        content: content.to_owned(),
+        ts,
+        login: None,
+        peer: None,
+        stanza_id: None,
+    }
+}
+
+/// Sends what a room has to send, until nothing is left or something is in the way.
+pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
+    loop {
+        match page(core, room).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(hold) => {
+                let delay = hold.after.unwrap_or_else(|| crate::later::backoff(hold.attempts));
+                tracing::warn!(room = %core.log_id(room.as_str()), reason = %hold.reason, ?delay, "events for the homeserver wait");
+                core.later.wake_after(Wake::Sends(room.to_owned()), delay);
+                return;
+            }
+        }
+    }
+}
+
+/// Why a room's events must wait.
+struct Held {
+    after: Option<std::time::Duration>,
+    attempts: u32,
+    reason: String,
+}
+
+impl From<Error> for Held {
+    fn from(error: Error) -> Self {
+        Self { after: None, attempts: 2, reason: error.to_string() }
+    }
+}
+
+/// Sends one page; says whether there may be more.
+async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
+    let rows = sends::next(&core.store, room.as_str(), 0, PAGE).await?;
+    let more = rows.len() == PAGE as usize;
+    let mut commits = Vec::with_capacity(rows.len());
+    let mut held = None;
+    for row in rows {
+        match deliver(core, room, &row).await {
+            Ok(event_id) => {
+                let mut batch = Batch::new();
+                sends::accepted(&mut batch, &row, &event_id);
+                // The next event goes while this is written: a crash in between only sends it again, and the
+                // homeserver knows its transaction id.
+                commits.push(core.store.submit(batch));
+            }
+            Err(error) if error.is_retryable() => {
+                let mut batch = Batch::new();
+                sends::retry(&mut batch, row.seq, row.attempts.saturating_add(1), core.now());
+                core.store.commit(batch).await?;
+                held = Some(Held {
+                    after: error.retry_after(),
+                    attempts: row.attempts,
+                    reason: error.to_string(),
+                });
+                break;
+            }
+            Err(error) => {
+                refused(core, room, &row, &error).await?;
+            }
+        }
+    }
+    for commit in commits {
+        commit.await?;
+    }
+    match held {
+        Some(held) => Err(held),
+        None => Ok(more),
+    }
+}
+
+async fn deliver(
+    core: &Arc<Core>,
+    room: &RoomId,
+    row: &sends::Send,
+) -> Result<String, PuppetError> {
+    let puppet = core.puppet(&row.event.sender).await?;
+    let content = RawValue::from_string(row.event.content.clone())
+        .map_err(|_| PuppetError::Invalid("a stored event is damaged".to_owned()))?;
+    let ts = UInt::try_from(row.event.ts).ok().map(MilliSecondsSinceUnixEpoch);
+    let txn_id: &TransactionId = row.event.txn_id.as_str().into();
+    let event_id = puppet.send(room, txn_id, &row.event.event_type, content, ts).await?;
+    Ok(event_id.to_string())
+}
+
+/// The homeserver will not have an event. After a few attempts it is given up, and the log says so: the ghost
+/// was removed from the room, or the room is gone.
+async fn refused(
+    core: &Arc<Core>,
+    room: &RoomId,
+    row: &sends::Send,
+    error: &PuppetError,
+) -> Result<(), Held> {
+    let mut batch = Batch::new();
+    if row.attempts + 1 < REFUSALS {
+        sends::retry(&mut batch, row.seq, row.attempts + 1, core.now());
+        core.store.commit(batch).await?;
+        return Err(Held { after: None, attempts: 1, reason: error.to_string() });
+    }
+    tracing::error!(room = %core.log_id(room.as_str()), %error, "the homeserver refuses an event; it is given up");
+    sends::done(&mut batch, row.seq);
+    core.store.commit(batch).await?;
+    Ok(())
+}

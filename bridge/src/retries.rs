@@ -1,0 +1,137 @@
+//! Retry receipts: asking for a message that could not be decrypted, and answering when the other side asks (G 5.4).
+//!
+//! No plaintext is kept for it: the Matrix event is fetched again, decrypted again and encrypted anew.
+
+use std::sync::Arc;
+
+use gatekeeper::{
+    signal::{RetryReason, SignalError},
+    stanzas::{self, Enc, IncomingMessage, OutgoingMessage, RetryReceipt, retry},
+};
+use store::{Batch, messages, outbox, portals};
+
+use crate::{core::Core, directory, keys, outgoing, passes::Hold};
+
+/// How often a message is asked for before it is given up, and how often we answer.
+pub(crate) const LIMIT: u8 = retry::GIVE_UP;
+
+/// A message to ask for again.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    message: IncomingMessage,
+    count: u8,
+    reason: RetryReason,
+}
+
+impl Ask {
+    pub(crate) fn new(message: &IncomingMessage, count: u8, error: &SignalError) -> Self {
+        let reason = error.retry_reason().unwrap_or(RetryReason::Unknown);
+        Self { message: message.clone(), count, reason }
+    }
+}
+
+/// Sends a retry receipt. From the second on it carries keys, so that the sender can open a new session.
+///
+/// If it cannot be sent, the message comes again at the next connection, and it is asked for then.
+pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
+    let Some(running) = core.logins.get(login) else { return };
+    let receipt = async {
+        let keys = if ask.count >= retry::WITH_KEYS { Some(keys::for_retry(core, login).await?) } else { None };
+        let registration_id = keys::registration_id(core, login).await?;
+        Ok::<_, Hold>(RetryReceipt::new(
+            &ask.message,
+            ask.count,
+            ask.reason,
+            registration_id,
+            keys,
+        ))
+    };
+    match receipt.await {
+        Ok(receipt) => {
+            let _ = running.connection.send(receipt.to_node(stanzas::Origin::Client)).await;
+        }
+        Err(hold) => {
+            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a message cannot be asked for again");
+        }
+    }
+}
+
+/// The other side could not decrypt messages of ours: encrypts them anew.
+pub(crate) async fn answer(core: &Arc<Core>, login: &str, receipt: RetryReceipt) {
+    if let Err(hold) = try_answer(core, login, &receipt).await {
+        tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a retry receipt could not be answered");
+        return;
+    }
+    if let Some(running) = core.logins.get(login) {
+        let _ = running.connection.send(receipt.ack().to_node()).await;
+    }
+}
+
+async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Result<(), Hold> {
+    let peer = core.peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
+    if receipt.count > LIMIT {
+        tracing::warn!(login = %core.log_id(login), "a message was asked for too often; it is given up");
+        let mut batch = Batch::new();
+        messages::advance(&mut batch, login, &peer, &receipt.id, messages::Status::Failed);
+        core.store.commit(batch).await?;
+        return Ok(());
+    }
+    let Some(message) = messages::get(&core.store, login, &peer, &receipt.id).await? else {
+        // Not a message of ours, or long past.
+        return Ok(());
+    };
+    let (Some(event_id), messages::Direction::Out) = (&message.event_id, message.direction) else {
+        return Ok(());
+    };
+    let Some(portal) = portals::by_peer(&core.store, login, &peer).await? else { return Ok(()) };
+    let Some(content) = outgoing::read_again(core, &portal, &message.room_id, event_id).await? else {
+        return Ok(());
+    };
+    renew(core, login, &peer, receipt).await?;
+    let mut session = outgoing::open_session(core, login, &peer).await?;
+    let ciphertext = session.encrypt(&content).await.map_err(|error| Hold::failed(&error))?;
+    let mut enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
+    enc.count = receipt.count;
+    let mut stanza = OutgoingMessage::text(directory::parse(&peer)?, receipt.id.clone(), enc);
+    stanza.device_fanout = Some(false);
+    let bytes = core.encode(&stanza.to_node())?;
+    let mut batch = Batch::new();
+    outbox::replace(
+        &mut batch,
+        outbox::NewStanza {
+            login: login.to_owned(),
+            peer: peer.clone(),
+            stanza_id: receipt.id.clone(),
+            kind: outbox::Kind::Retry,
+            stanza: bytes,
+            event_id: Some(event_id.clone()),
+        },
+    );
+    session.save(&mut batch, core.now());
+    core.store.commit(batch).await?;
+    drop(session);
+    if let Some(running) = core.logins.get(login) {
+        running.deliver();
+    }
+    Ok(())
+}
+
+/// Opens a new session where the receipt calls for one: from the keys in it, or from fetched ones when it is not the first.
+async fn renew(core: &Arc<Core>, login: &str, peer: &str, receipt: &RetryReceipt) -> Result<(), Hold> {
+    let bundle = match &receipt.keys {
+        Some(bundle) => Some(bundle.clone()),
+        None if receipt.count > 1 => Some(directory::bundle(core, login, peer).await?),
+        None => None,
+    };
+    let Some(bundle) = bundle else { return Ok(()) };
+    let mut session = core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?;
+    match session.establish(&bundle).await {
+        Ok(()) => {
+            let mut batch = Batch::new();
+            session.save(&mut batch, core.now());
+            core.store.commit(batch).await?;
+        }
+        Err(error) => tracing::warn!(login = %core.log_id(login), %error, "a session could not be renewed"),
+    }
+    Ok(())
+}

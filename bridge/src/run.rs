@@ -1,0 +1,256 @@
+//! Running the bridge: opens what it needs, serves both sides, and ends in order.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use gatekeeper::token::Jwks;
+use puppeting::{HomeserverConfig, PuppetOptions, Puppets, Token};
+use store::{Batch, SealingKey, Store, StoreConfig, prune};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Admin},
+    appservice::{self, Appservice, SinkError},
+    cli::Failure,
+    client,
+    config::Config,
+    core::{Core, Wake},
+    inbox::Intake,
+    later::backoff,
+    passes::Hold,
+    public::{self, Keys, Public, PushSink},
+    registration::Registration,
+    serve::{listen, serve},
+    tokens,
+};
+
+/// How often old rows are deleted and the token keys looked after.
+const UPKEEP: Duration = Duration::from_secs(6 * 3600);
+/// Transaction ids and finished messages are kept this long, in milliseconds: longer than any redelivery.
+const KEEP_MS: i64 = 60 * 24 * 3600 * 1000;
+
+/// Why the bridge cannot start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+enum StartError {
+    /// The database.
+    #[error("the database cannot be opened: {0}")]
+    Store(#[from] store::Error),
+    /// The homeserver's address.
+    #[error("the homeserver cannot be spoken to: {0}")]
+    Homeserver(#[from] puppeting::HttpError),
+    /// The HTTP client.
+    #[error("no HTTP client can be made: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Runs the bridge until it is told to stop.
+///
+/// # Errors
+///
+/// What keeps it from starting, with its cure.
+pub async fn run(config: Config, registration: Registration) -> Result<(), Failure> {
+    // Both addresses first: a second gatehouse notices here, before it touches the database.
+    let from_homeserver = listen(config.appservice.listen, "appservice.listen").await?;
+    let from_gatekeeper = listen(config.public.listen, "public.listen").await?;
+    let core = open(config, &registration).await?;
+    let config = Arc::new(core.config.clone());
+    let intake = Arc::new(Intake::new(core.clone()));
+    let hs_token = registration.hs_token.secret().to_owned();
+    let inner = appservice::router(Appservice::new(config.clone(), hs_token, intake.clone()))
+        .merge(admin::router(Admin::new(core.store.clone(), &registration, intake)));
+    let keys = Keys::new(config.gatekeeper.jwks.clone(), core.http.clone());
+    let outer = public::router(Public::new(config, keys, Arc::new(Doorbell(core.clone()))));
+
+    let stop = CancellationToken::new();
+    let inside = tokio::spawn(serve(from_homeserver, inner, stop.clone()));
+    let outside = tokio::spawn(serve(from_gatekeeper, outer, stop.clone()));
+    start(&core);
+    tracing::info!("gatehouse runs");
+    let asked = async {
+        asked_to_stop().await;
+        tracing::info!("asked to stop");
+    };
+    let broken = async {
+        // A listener that ends by itself is a fault; the other one is stopped with it.
+        tokio::select! {
+            _ = inside => {}
+            _ = outside => {}
+        }
+    };
+    tokio::select! {
+        () = asked => {}
+        () = broken => {}
+    }
+    stop.cancel();
+    crate::run::stop(&core).await;
+    Ok(())
+}
+
+/// Ends with SIGTERM or SIGINT.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without it Ctrl-C still works.
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Wakes a login at the gatekeeper's push, and publishes the key set.
+struct Doorbell(Arc<Core>);
+
+#[async_trait]
+impl PushSink for Doorbell {
+    async fn jwks(&self) -> Result<Jwks, SinkError> {
+        tokens::jwks(&self.0).await.map_err(|hold| SinkError::Unavailable(hold.reason.into()))
+    }
+
+    async fn push(&self, identifier: &str) -> Result<bool, SinkError> {
+        let core = &self.0;
+        let login = store::logins::get(&core.store, identifier)
+            .await
+            .map_err(|error| SinkError::Unavailable(Box::new(error)))?;
+        if !login.is_some_and(|login| login.state == store::logins::State::Active) {
+            return Ok(false);
+        }
+        core.logins.start(core, identifier);
+        if let Some(running) = core.logins.get(identifier) {
+            running.connection.wake();
+        }
+        Ok(true)
+    }
+}
+
+/// The bridge with its database open; nothing is asked of anybody yet.
+async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, StartError> {
+    let key = SealingKey::load_or_create(&config.database.sealing_key)?;
+    let store = open_store(&config, key).await?;
+    let homeserver = HomeserverConfig {
+        url: config.homeserver.url.to_string(),
+        server_name: config.homeserver.server_name.clone(),
+        appservice_id: registration.id.clone(),
+        as_token: Token::new(registration.as_token.secret()),
+        bot: config.bot_id(),
+    };
+    let options =
+        PuppetOptions { open_machines: config.limits.open_machines, ..PuppetOptions::default() };
+    let puppets = Puppets::new(homeserver, store.clone(), options)?;
+    let http = client::client()?;
+    let profile = config.gatekeeper.profile.clone();
+    Ok(Core::new(config, store, puppets, profile, http))
+}
+
+/// Opens the database; one that is not up yet is waited for.
+async fn open_store(config: &Config, key: SealingKey) -> Result<Store, store::Error> {
+    let mut attempts = 0;
+    loop {
+        let mut options = StoreConfig::new(&config.database.url);
+        options.readers = config.database.connections;
+        match Store::open(&options, key.clone()).await {
+            Err(error) if error.is_retryable() => {
+                let delay = backoff(attempts);
+                attempts += 1;
+                tracing::warn!(%error, ?delay, "the database does not answer; it is tried again");
+                tokio::time::sleep(delay).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Starts all work: the logins at once, the Matrix side as soon as the homeserver answers.
+fn start(core: &Arc<Core>) {
+    tokio::spawn(start_logins(core.clone()));
+    tokio::spawn(start_matrix(core.clone()));
+    tokio::spawn(upkeep(core.clone()));
+}
+
+async fn start_logins(core: Arc<Core>) {
+    let mut attempts = 0;
+    loop {
+        let result = async {
+            // No login can connect without a key to sign its token.
+            tokens::keep_up(&core).await?;
+            Ok::<_, Hold>(core.start_logins().await?)
+        };
+        match result.await {
+            Ok(count) => {
+                tracing::info!(count, "logins started");
+                return;
+            }
+            Err(hold) => {
+                let delay = backoff(attempts);
+                attempts += 1;
+                tracing::warn!(reason = %hold.reason, ?delay, "the logins cannot be started; tried again");
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+}
+
+/// Greets the homeserver: the bot, a ping (which has Synapse deliver at once what it held back), then the devices'
+/// inboxes, which hold the room keys that no transaction brought.
+async fn start_matrix(core: Arc<Core>) {
+    let mut attempts = 0;
+    loop {
+        match greet(&core).await {
+            Ok(()) => break,
+            Err(hold) => {
+                let delay = hold.after.unwrap_or_else(|| backoff(attempts));
+                attempts += 1;
+                tracing::warn!(reason = %hold.reason, ?delay, "the homeserver does not answer as it should; tried again, nothing is lost meanwhile");
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+    tracing::info!("the homeserver is reached");
+    let mut rooms = Vec::new();
+    match core.puppets.sweep_all(|key| rooms.push(key)).await {
+        Ok(result) => {
+            for user in result.failed {
+                core.later.wake_after(Wake::Sweep(user), backoff(2));
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the devices' inboxes could not be read"),
+    }
+    core.keys_arrived(&rooms);
+}
+
+async fn greet(core: &Arc<Core>) -> Result<(), Hold> {
+    core.bot_puppet().await?;
+    core.wake_all().await?;
+    core.puppets.ping(None).await?;
+    Ok(())
+}
+
+/// Deletes what is old and renews token keys, a few times a day.
+async fn upkeep(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        if let Err(hold) = tokens::keep_up(&core).await {
+            tracing::warn!(reason = %hold.reason, "the token keys could not be looked after");
+        }
+        let before = core.now().saturating_sub(KEEP_MS);
+        let mut batch = Batch::new();
+        prune::transactions(&mut batch, before);
+        prune::messages(&mut batch, before);
+        prune::undecryptable(&mut batch, before);
+        if let Err(error) = core.store.commit(batch).await {
+            tracing::warn!(%error, "old rows could not be deleted");
+        }
+    }
+}
+
+/// Ends all work: no new stanzas, and what is being written is written.
+async fn stop(core: &Arc<Core>) {
+    core.logins.stop_all().await;
+    core.store.close().await;
+    tracing::info!("stopped");
+}

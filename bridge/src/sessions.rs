@@ -1,0 +1,194 @@
+//! Signal sessions of all logins: their records in the store, the keys behind [`ContentKeys`], and the lock that keeps
+//! one contact's ratchet in order.
+//!
+//! Who changes a session holds its lock from reading the record until the commit is done, so that nobody builds on a
+//! ratchet that was never written. Nothing is asked of the network while it is held.
+
+use std::{fmt, sync::Arc};
+
+use gatekeeper::signal::{
+    Bundle, ContentKeys, EncKind, HeldHere, Identity, LocalKeys, Opened, Peer, PreKey, SignalError,
+    SignedPreKey, prekey_ids,
+};
+use store::{Batch, Millis, Secret, Store, logins, signal};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::lanes::KeyedLocks;
+
+/// Something about a session failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Signal refused: the other side's doing, or damage.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+    /// The login has no Signal identity (yet, or any more).
+    #[error("this login has no Signal identity")]
+    NoIdentity,
+}
+
+/// The sessions of all logins.
+#[derive(Clone)]
+pub struct Sessions {
+    store: Store,
+    locks: Arc<KeyedLocks<(String, String)>>,
+    keys: moka::sync::Cache<String, Arc<dyn ContentKeys>>,
+}
+
+/// One contact's session, locked.
+pub struct Session {
+    keys: Arc<dyn ContentKeys>,
+    store: Store,
+    login: String,
+    peer: String,
+    record: Peer,
+    changed: bool,
+    _lock: OwnedMutexGuard<()>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("changed", &self.changed).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// Sessions kept in `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store, locks: Arc::default(), keys: moka::sync::Cache::new(10_000) }
+    }
+
+    /// Locks the session of `login` with `peer` and reads its record.
+    pub async fn open(&self, login: &str, peer: &str) -> Result<Session, SessionError> {
+        let lock = self.locks.lock(&(login.to_owned(), peer.to_owned())).await;
+        let keys = self.content_keys(login).await?;
+        let record = match signal::session(&self.store, login, peer).await? {
+            Some(row) => Peer {
+                session: row.record.map(|record| record.to_vec()),
+                identity: row.identity.and_then(|identity| identity.try_into().ok()),
+            },
+            None => Peer::default(),
+        };
+        Ok(Session {
+            keys,
+            store: self.store.clone(),
+            login: login.to_owned(),
+            peer: peer.to_owned(),
+            record,
+            changed: false,
+            _lock: lock,
+        })
+    }
+
+    /// Forgets the keys of a login that ended or was enlisted anew.
+    pub fn forget(&self, login: &str) {
+        self.keys.invalidate(login);
+    }
+
+    async fn content_keys(&self, login: &str) -> Result<Arc<dyn ContentKeys>, SessionError> {
+        if let Some(keys) = self.keys.get(login) {
+            return Ok(keys);
+        }
+        let row = logins::get(&self.store, login).await?.ok_or(SessionError::NoIdentity)?;
+        let identity = Identity::from_bytes(&row.identity.ok_or(SessionError::NoIdentity)?)?;
+        let keys: Arc<dyn ContentKeys> = Arc::new(HeldHere::new(identity, rand::rng));
+        self.keys.insert(login.to_owned(), keys.clone());
+        Ok(keys)
+    }
+}
+
+impl Session {
+    /// Whether a message can be encrypted without fetching keys first.
+    pub fn is_established(&self) -> bool {
+        self.record.has_session()
+    }
+
+    /// The contact's identity key, if it is known.
+    pub fn identity(&self) -> Option<[u8; 32]> {
+        self.record.identity
+    }
+
+    /// Opens the session with keys that were fetched.
+    pub async fn establish(&mut self, bundle: &Bundle) -> Result<(), SessionError> {
+        self.keys.establish(&mut self.record, bundle).await?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Drops the session, keeping the identity that is known: the next message opens a new one.
+    pub fn drop_session(&mut self) {
+        self.record.forget_session();
+        self.changed = true;
+    }
+
+    /// The record as it is now, to go back to.
+    pub fn snapshot(&self) -> Peer {
+        self.record.clone()
+    }
+
+    /// Goes back to an earlier record, as if nothing had been done since.
+    pub fn restore(&mut self, record: Peer) {
+        self.record = record;
+    }
+
+    /// Encrypts a message protobuf.
+    pub async fn encrypt(
+        &mut self,
+        content: &[u8],
+    ) -> Result<gatekeeper::signal::Ciphertext, SessionError> {
+        let ciphertext = self.keys.encrypt(&mut self.record, content).await?;
+        self.changed = true;
+        Ok(ciphertext)
+    }
+
+    /// Decrypts a message. The one-time prekey that it used up is deleted in `batch`.
+    pub async fn decrypt(
+        &mut self,
+        kind: EncKind,
+        bytes: &[u8],
+        batch: &mut Batch,
+    ) -> Result<Opened, SessionError> {
+        let keys = match kind {
+            EncKind::Msg => LocalKeys::default(),
+            EncKind::PkMsg => self.local_keys(bytes).await?,
+        };
+        let opened = self.keys.decrypt(&mut self.record, kind, bytes, &keys).await?;
+        self.changed = true;
+        if let Some(id) = opened.consumed_prekey {
+            signal::delete_prekey(batch, &self.login, id);
+        }
+        Ok(opened)
+    }
+
+    async fn local_keys(&self, pkmsg: &[u8]) -> Result<LocalKeys, SessionError> {
+        let ids = prekey_ids(pkmsg)?;
+        let prekey = match ids.prekey {
+            Some(id) => signal::prekey(&self.store, &self.login, id).await?,
+            None => None,
+        };
+        let signed = signal::signed_prekey(&self.store, &self.login, ids.signed_prekey).await?;
+        Ok(LocalKeys {
+            prekey: prekey.map(|row| PreKey::from_bytes(&row.record)).transpose()?,
+            signed: signed.map(|row| SignedPreKey::from_bytes(&row.record)).transpose()?,
+        })
+    }
+
+    /// Writes the changed record into `batch`. The lock must be held until that is committed: keep `self`.
+    pub fn save(&self, batch: &mut Batch, now: Millis) {
+        if self.changed {
+            let session = signal::Session {
+                record: self.record.session.clone().map(Secret::new),
+                identity: self.record.identity.map(|identity| identity.to_vec()),
+            };
+            signal::put_session(batch, &self.login, &self.peer, &session, now);
+        }
+    }
+}
