@@ -110,10 +110,9 @@ async fn prepare(
     mxid: &str,
     former: Option<logins::Login>,
 ) -> Result<logins::Login, Hold> {
-    let mut rng = rand::rng();
-    let identity = Identity::generate(&mut rng);
-    let noise = StaticKeyPair::generate(&mut rng);
-    let signed = SignedPreKey::generate(FIRST_KEY, &identity, &mut rng)
+    let identity = Identity::generate(&mut rand::rng());
+    let noise = StaticKeyPair::generate(&mut rand::rng());
+    let signed = SignedPreKey::generate(FIRST_KEY, &identity, &mut rand::rng())
         .map_err(|error| Hold::failed(&error))?;
     let now = core.now();
     let mut batch = Batch::new();

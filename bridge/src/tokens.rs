@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gatekeeper::token::{Claims, Jwks, KeyRing, SigningKey};
+use gatekeeper::token::{Jwks, KeyRing, SigningKey};
 use store::{
     Batch, Secret,
     tokens::{self, TokenKey},
@@ -76,8 +76,7 @@ pub(crate) async fn identity_token(core: &Core, mxid: &str) -> Result<String, Ho
     let now = seconds(core.now());
     let token = &core.profile.token;
     let issuer = core.config.public.url.as_str().trim_end_matches('/');
-    let claims = serde_json::Value::Object(token.claims(issuer, mxid, now));
-    let claims: Claims = serde_json::from_value(claims).map_err(|error| Hold::failed(&error))?;
+    let claims = token.claims(issuer, mxid, now);
     ring(core).await?.issue(&claims).map_err(|error| Hold::failed(&error))
 }
 
