@@ -30,7 +30,6 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[command(
     name = "gatehouse",
     version,
-    args_conflicts_with_subcommands = false,
     after_help = "Examples:\n  \
         gatehouse example-config > config.toml      write a configuration to begin with\n  \
         gatehouse registration                      make the file for the homeserver\n  \
