@@ -1,6 +1,7 @@
-//! Message protobufs and padding against Baileys' own.
+//! Message protobufs, padding and the login payload against Baileys' own.
 
 use gatekeeper::{
+    login::{ClientPayload, InteropData},
     message::{Body, MessageKey, Quote, decode, encode},
     padding::{pad, unpad},
 };
@@ -169,4 +170,24 @@ fn padding_is_the_same() {
             assert_eq!(baileys.call(call), json!(hex::encode(&content)));
         }
     }
+}
+
+#[test]
+fn the_login_payload_is_the_same() {
+    let mut baileys = Peer::start("baileys_proto.mjs");
+    let ours = ClientPayload::interop(InteropData {
+        account_id: 10_853_634_039_893,
+        token: b"jwt".to_vec(),
+        enable_read_receipts: true,
+    });
+    let theirs = json!({
+        "passive": false,
+        "product": "INTEROP",
+        "interopData": {"accountId": "10853634039893", "token": "and0", "enableReadReceipts": true},
+    });
+    let call = json!({"call": "encode", "type": "ClientPayload", "message": theirs});
+    assert_eq!(baileys.call(call), json!(hex::encode(ours.to_bytes())));
+    let bytes = hex::encode(ours.to_bytes());
+    let call = json!({"call": "decode", "type": "ClientPayload", "message": bytes});
+    assert_eq!(baileys.call(call), theirs);
 }
