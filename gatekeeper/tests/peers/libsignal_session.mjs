@@ -4,7 +4,7 @@
 
 import libsignal from 'libsignal'
 
-const { keyhelper, ProtocolAddress, SessionBuilder, SessionCipher, SessionRecord } = libsignal
+const { curve, keyhelper, ProtocolAddress, SessionBuilder, SessionCipher, SessionRecord } = libsignal
 const peer = new ProtocolAddress('peer', 0)
 const typed = key => Buffer.concat([Buffer.from([5]), bytes(key)])
 const raw = key => hex(key.subarray(1))
@@ -36,6 +36,9 @@ serve({
   }),
 
   prekeys: () => [...prekeys.keys()],
+
+  verify: ({ bundle: { identity, signed_prekey: { public: key, signature } } }) =>
+    curve.verifySignature(typed(identity), typed(key), bytes(signature)),
 
   establish: ({ bundle }) => new SessionBuilder(store, peer).initOutgoing({
     registrationId: bundle.registration_id,
