@@ -162,7 +162,7 @@ impl Account {
                 .jid("from")
                 .is_some_and(|from| inner.blocked.contains(&from))
         {
-            session.reply(node);
+            session.reply_if_room(node);
         }
     }
 

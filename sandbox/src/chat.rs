@@ -246,7 +246,7 @@ fn frames(
 
 /// Whether a stanza counts for the fault `drop_connection_every`.
 fn is_counted(node: &Node) -> bool {
-    matches!(node.tag.as_str(), "message" | "receipt" | "notification")
+    matches!(node.tag.as_str(), "message" | "receipt" | "ack")
 }
 
 /// Why a login is refused.

@@ -1,8 +1,8 @@
 //! The sandbox's own time: the machine's clock plus what the control API added to it.
 //!
 //! Mailboxes, un-enlistment and the `t` attributes follow this clock, so that a test can let thirty
-//! days pass at once. Tokens and certificates are checked against the machine's clock: their other
-//! end was not advanced.
+//! days pass at once. Tokens, pushes and certificates follow the machine's clock: their other end was
+//! not advanced.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -6,6 +6,7 @@
 //! or by their JID.
 
 mod error;
+mod page;
 mod phones;
 mod server;
 
@@ -41,6 +42,8 @@ pub struct Addresses {
     pub chat: String,
     /// The chat over plain TCP.
     pub chat_tcp: String,
+    /// The page that shows a phone, up to its number.
+    pub phone_page: String,
     /// Root key of the chat's certificate chain, in hexadecimal.
     pub root: String,
 }
@@ -74,6 +77,7 @@ pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
         .route("/control/phones/{number}/block", post(phones::block))
         .route("/control/phones/{number}/identity", post(phones::identity))
         .route("/control/phones/{number}/options", post(phones::options))
+        .route("/phone/{number}", get(page::show))
         .route("/control/events", get(server::events))
         .route(
             "/control/faults",

@@ -17,8 +17,10 @@ pub struct Faults {
     pub duplicate: f64,
     /// A stanza to a partner user changes places with the one after it.
     pub reorder: f64,
-    /// Every connection is cut after this many stanzas (messages, receipts and notifications, both
-    /// directions); 0 never.
+    /// Every connection is cut after this many stanzas from the user (messages, receipts and acks); 0
+    /// never. The last one may be lost with the connection, or handled and only its answer lost. What
+    /// the server sends does not count: a full mailbox would use up every connection before the user
+    /// could acknowledge anything.
     pub drop_connection_every: u64,
     /// Every stanza to a partner user waits this long, in milliseconds.
     pub delay_ms: u64,

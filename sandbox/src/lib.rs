@@ -242,6 +242,7 @@ fn addresses(
         jwks: format!("http://{http}{JWKS_PATH}"),
         chat: format!("ws://{http}{CHAT_PATH}"),
         chat_tcp: format!("tcp://{tcp}"),
+        phone_page: format!("http://{control}/phone/"),
         root: hex::encode(world.keys.root),
     }
 }

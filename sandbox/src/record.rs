@@ -35,9 +35,9 @@ impl std::fmt::Debug for Order {
 }
 
 impl Recorder {
-    /// Records into a new file at `path`.
+    /// Records into the file at `path`, after what is in it: a record goes on over a restart.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
+        let mut file = BufWriter::new(File::options().create(true).append(true).open(path)?);
         let (sender, orders) = mpsc::channel::<Order>();
         thread::Builder::new()
             .name("record".to_owned())

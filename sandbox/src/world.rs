@@ -262,7 +262,7 @@ impl World {
         for partner in &self.partners {
             match partner.verify(self, token).await {
                 Ok(identifier) => return Ok((Arc::clone(partner), identifier)),
-                Err(TokenRefused::NotTheirs) => {}
+                Err(TokenRefused::NotTheirs | TokenRefused::Unavailable) => {}
                 Err(TokenRefused::Invalid) => failure = EnlistFailure::BadToken,
             }
         }

@@ -15,7 +15,7 @@ use super::{
     Ended, Refusal,
     transport::{Reader, Writer},
 };
-use crate::{account::Account, assumed, world::World};
+use crate::{account::Account, assumed, partner::TokenRefused, world::World};
 
 /// Most bytes of a frame before the peer has proved who it is: a token is at most 4 KB.
 const UNPROVEN: usize = 64 * 1024;
@@ -139,6 +139,9 @@ pub(super) async fn admit(
     match account.partner.verify(world, token).await {
         Ok(identifier) if identifier == account.identifier => {}
         Ok(_) => return Err(refuse(401, "the token is another user's")),
+        Err(TokenRefused::Unavailable) => {
+            return Err(refuse(503, "the partner's key set cannot be fetched"));
+        }
         Err(_) => return Err(refuse(401, "the token cannot be verified")),
     }
     let success = Success {

@@ -59,12 +59,13 @@ fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     if !phone.lock().options.third_party_chats {
         return session.reply(ack.refusing(assumed::NOT_REACHABLE).to_node());
     }
-    let tries: u32 = message
+    // The same stanza again, because its ack was lost. The same id with another ciphertext is an
+    // answer to a retry receipt: the phone decides what to make of it.
+    let sealed = message
         .encs_for(&phone.jid)
         .iter()
-        .map(|enc| u32::from(enc.count))
-        .sum();
-    if account.is_new(&("message", &message.to, &message.id, tries)) {
+        .map(|enc| &enc.ciphertext);
+    if account.is_new(&(&message.to, &message.id, sealed.collect::<Vec<_>>())) {
         phone.arrive(world, account, node);
     }
     if !world.dice.strikes(world.faults().lose_acks) {
@@ -91,13 +92,7 @@ fn receipt(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     drop(inner);
     world.touch();
     if !hidden && let Some(phone) = world.phone_by_jid(&receipt.peer) {
-        let tries = node
-            .child_named("retry")
-            .and_then(|retry| retry.u64("count"));
-        let kind = receipt.kind.as_str().unwrap_or_default();
-        if account.is_new(&("receipt", &receipt.peer, &receipt.ids, kind, tries)) {
-            phone.arrive(world, account, node);
-        }
+        phone.arrive(world, account, node);
     }
     if !world.dice.strikes(world.faults().lose_acks) {
         session.reply(ack.to_node());

@@ -14,6 +14,9 @@ use tokio::sync::Notify;
 
 use super::offline::Drain;
 
+/// Queued stanzas above which those that may be lost are.
+const TRANSIENT: usize = 256;
+
 /// A connection: what waits to be sent on it besides the mailbox, and how far it is.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -56,6 +59,15 @@ impl Session {
     pub(crate) fn reply(&self, node: Node) {
         crate::lock(&self.out).replies.push_back(node);
         self.bell.notify_one();
+    }
+
+    /// Queues a stanza that may be lost: it is, when many are queued already.
+    pub(crate) fn reply_if_room(&self, node: Node) {
+        let mut out = crate::lock(&self.out);
+        if out.replies.len() < TRANSIENT {
+            out.replies.push_back(node);
+            self.bell.notify_one();
+        }
     }
 
     /// Something waits in the mailbox.

@@ -57,7 +57,6 @@ pub(super) async fn write(
         }
         let faults = world.faults();
         let taken = take(account, session, &mut cursor, wire)?;
-        let mut cut = false;
         for (node, offline) in taken.stanzas {
             let node = if offline {
                 Arc::new((*node).clone().attr("offline", "1"))
@@ -75,10 +74,6 @@ pub(super) async fn write(
             if let Some((late, _)) = held.take() {
                 wire.add(&late)?;
             }
-            if session.count(faults.drop_connection_every) {
-                cut = true;
-                break;
-            }
             if wire.len() >= BATCH {
                 writer.write(wire.take()).await?;
             }
@@ -86,11 +81,10 @@ pub(super) async fn write(
         if let Some((late, _)) = held.take_if(|(_, until)| *until <= Instant::now()) {
             wire.add(&late)?;
         }
-        // A connection that is cut may take the last stanzas along.
-        if wire.len() > 0 && !(cut && world.dice.strikes(0.5)) {
+        if wire.len() > 0 {
             writer.write(wire.take()).await?;
         }
-        if cut || session.ended().is_some() {
+        if session.ended().is_some() {
             return Ok(());
         }
         if taken.more {

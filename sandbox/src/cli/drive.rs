@@ -300,7 +300,7 @@ pub(super) struct FaultsArgs {
     /// Add attributes and children that nobody knows, with this probability
     #[arg(long, value_name = "P")]
     unknown_extras: Option<f64>,
-    /// Cut every connection after this many stanzas; 0 never
+    /// Cut every connection after this many stanzas from the user; 0 never
     #[arg(long, value_name = "N")]
     drop_connection_every: Option<u64>,
     /// Hold every stanza back for this long

@@ -25,6 +25,7 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones/{number}/block       {\"to\",\"blocked\":true}
   POST /control/phones/{number}/identity    {}
   POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"online\",\"third_party_chats\"}
+  GET  /phone/{number}                      a page that shows the phone
   GET  /control/events                      server-sent events
   GET  /control/faults  POST /control/faults
        {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,
@@ -109,13 +110,15 @@ impl Serve {
             say(format_args!(
                 "Sandbox gatekeeper. Nothing here reaches WhatsApp.\n\
                  control API  {}\nenlistment   {}\npush keys    {}\nchat         {}\n\
-                 chat (TCP)   {}\ntrust root   {}",
+                 chat (TCP)   {}\ntrust root   {}\n\
+                 phone page   {}+4915112345678 (after `sandbox phone +4915112345678 add`)",
                 addresses.control,
                 addresses.enlistment,
                 addresses.jwks,
                 addresses.chat,
                 addresses.chat_tcp,
                 addresses.root,
+                addresses.phone_page,
             ));
         }
         stop_signal().await?;

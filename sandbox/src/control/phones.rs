@@ -58,7 +58,7 @@ fn shown(context: &Context, phone: &Phone) -> Shown {
 }
 
 /// The phone that a path names.
-fn phone(context: &Context, number: &str) -> Answer<Arc<Phone>> {
+pub(super) fn phone(context: &Context, number: &str) -> Answer<Arc<Phone>> {
     let number = parse(number)?;
     context.world.phone(&number).ok_or_else(|| {
         Error::missing(

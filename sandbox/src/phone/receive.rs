@@ -20,6 +20,10 @@ use super::{
 };
 use crate::{account::Account, world::World};
 
+/// Messages that a phone may have asked for again and not got yet; the counts of all begin anew when
+/// there are more.
+const ASKED: usize = 4096;
+
 impl Phone {
     /// Takes a stanza from a partner user, now or (while offline) when the phone is online again.
     /// Typing is lost while offline.
@@ -283,6 +287,9 @@ impl Inner {
             let mut entry = Entry::new(stanza.id.clone(), false, "unknown", world.clock.now_ms());
             entry.undecryptable = true;
             self.append(world, phone, from, entry);
+        }
+        if self.asked.len() >= ASKED {
+            self.asked.clear();
         }
         let asked = self
             .asked

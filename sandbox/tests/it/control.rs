@@ -217,3 +217,23 @@ async fn the_log_can_be_limited() {
     let path = format!("/control/phones/{BEA}/messages?with={ALICE}&after={after}");
     assert_eq!(rig.get(&path).await.as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn the_page_of_a_phone_is_served() {
+    let rig = Rig::start().await;
+    rig.bea().await;
+    let page = rig.addresses().phone_page;
+    let answer = reqwest::get(format!("{page}{BEA}")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let policy = answer.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("Nothing here reaches WhatsApp"));
+    assert!(!text.contains("https://"), "nothing from elsewhere");
+    let missing = reqwest::get(format!("{page}+4915100000000")).await.unwrap();
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    explained(&missing.json().await.unwrap());
+}

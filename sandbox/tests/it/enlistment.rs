@@ -87,7 +87,7 @@ async fn tokens_of_others_are_refused() {
     let form = alice.form(stranger.token(ALICE)).to_form();
     assert_eq!(refusal(&rig, form).await, "bad_integrator");
 
-    let other_audience = rig.partner.token_for(ALICE, "somebody", 3600);
+    let other_audience = rig.partner.token_for(ALICE, "somebody", 1);
     assert_eq!(
         refusal(&rig, alice.form(other_audience).to_form()).await,
         "bad_token"

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU16, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
 };
 
 use axum::{
@@ -31,6 +31,7 @@ struct Shared {
     pushes: Mutex<Vec<Push>>,
     push_status: AtomicU16,
     fetches: AtomicUsize,
+    silent: AtomicBool,
 }
 
 /// A partner's server on a free port; it ends when this is dropped.
@@ -72,12 +73,13 @@ impl Partner {
 
     /// A token for a user, with the newest key.
     pub(crate) fn token(&self, identifier: &str) -> String {
-        self.token_for(identifier, AUDIENCE, 3600)
+        self.token_for(identifier, AUDIENCE, 1)
     }
 
-    pub(crate) fn token_for(&self, identifier: &str, audience: &str, ttl: u64) -> String {
-        let now = now() - 1;
-        let claims = Claims::new(&self.base_url, audience, now, ttl).about(identifier);
+    /// A token made `age` seconds ago, good for an hour.
+    pub(crate) fn token_for(&self, identifier: &str, audience: &str, age: u64) -> String {
+        let issued = now() - age;
+        let claims = Claims::new(&self.base_url, audience, issued, 3600).about(identifier);
         self.shared
             .keys
             .lock()
@@ -91,6 +93,11 @@ impl Partner {
     /// Publishes and uses another key, and no longer the old one.
     pub(crate) fn rotate(&self) {
         *self.shared.keys.lock().unwrap() = vec![SigningKey::generate().unwrap()];
+    }
+
+    /// Publishes the key set, or answers that it cannot.
+    pub(crate) fn publish(&self, on: bool) {
+        self.shared.silent.store(!on, Ordering::SeqCst);
     }
 
     pub(crate) fn answer_pushes_with(&self, status: u16) {
@@ -114,7 +121,10 @@ pub(crate) fn now() -> u64 {
         .as_secs()
 }
 
-async fn jwks(State(shared): State<Arc<Shared>>) -> Json<Jwks> {
+async fn jwks(State(shared): State<Arc<Shared>>) -> Result<Json<Jwks>, StatusCode> {
+    if shared.silent.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
     shared.fetches.fetch_add(1, Ordering::SeqCst);
     let keys = shared
         .keys
@@ -123,7 +133,7 @@ async fn jwks(State(shared): State<Arc<Shared>>) -> Json<Jwks> {
         .iter()
         .map(|key| key.jwk().clone())
         .collect();
-    Json(Jwks { keys })
+    Ok(Json(Jwks { keys }))
 }
 
 async fn push(
