@@ -29,7 +29,8 @@ impl CredentialsProvider for LoginCredentials {
     async fn credentials(&self) -> Result<Credentials, BoxError> {
         let row = logins::get(&self.core.store, &self.mxid).await?.ok_or("the login is gone")?;
         let noise = row.noise_key.ok_or("the login has no Noise key")?;
-        let account_id = row.account_id.ok_or("the login is not enlisted")?.parse()?;
+        let jid: gatekeeper::stanza::Jid = row.jid.ok_or("the login is not enlisted")?.parse()?;
+        let account_id = jid.user.parse()?;
         let token = tokens::identity_token(&self.core, &self.mxid).await.map_err(|hold| hold.reason)?;
         Ok(Credentials {
             static_key: StaticKeyPair::from_bytes(

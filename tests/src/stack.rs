@@ -168,11 +168,15 @@ impl Stack {
 pub async fn enlist(homeserver: &str, user: &str, password: &str, bot: &str) -> Result<()> {
     let plain = PlainUser::login(homeserver, user, password).await?;
     let room = plain.chat_with(bot).await?;
+    // The bot greets with its commands at some moment of its own: that is no answer to these.
     plain
-        .ask(&room, "enable", |said| said.contains("accept"))
+        .ask(&room, "enable", |said| said.contains("if you agree"))
         .await?;
-    plain
-        .ask(&room, "accept", |said| said.contains("joined to WhatsApp"))
-        .await?;
+    let is_answer =
+        |said: &str| said.starts_with("You are joined") || said.starts_with("WhatsApp refused");
+    let answer = plain.ask(&room, "accept", is_answer).await?;
+    if !answer.starts_with("You are joined") {
+        return Err(Error::new(format!("{user} was not enlisted: {answer}")));
+    }
     plain.logout().await
 }

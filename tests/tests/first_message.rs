@@ -23,7 +23,7 @@ async fn opt_in(stack: &Stack, client: &Client) -> Result<String> {
     let room = client.direct_chat(&bot).await?;
     client.wait_for_member(&room, &bot).await?;
     client.send(&room, "enable").await?;
-    let warning = said(client, &room, &bot, "accept").await?;
+    let warning = said(client, &room, &bot, "if you agree").await?;
     assert!(
         warning.contains("must read them"),
         "the warning says that the bridge reads: {warning}"
