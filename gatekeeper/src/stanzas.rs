@@ -65,3 +65,6 @@ impl Origin {
 pub fn chat_server() -> Jid {
     Jid::server(Server::Whatsapp)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,11 +31,21 @@ where
         .max_message_size(Some(MESSAGE))
         .max_frame_size(Some(MESSAGE));
     let (socket, _) = client_async_with_config(request, stream, Some(config)).await?;
-    let (writer, reader) = socket.split();
-    Ok(Channel {
-        reader: Box::new(SocketReader(reader)),
-        writer: Box::new(SocketWriter(writer)),
-    })
+    Ok(Channel::over_websocket(socket))
+}
+
+impl Channel {
+    /// The channel over an open WebSocket.
+    pub fn over_websocket<S>(socket: WebSocketStream<S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (writer, reader) = socket.split();
+        Self {
+            reader: Box::new(SocketReader(reader)),
+            writer: Box::new(SocketWriter(writer)),
+        }
+    }
 }
 
 struct SocketReader<S>(SplitStream<WebSocketStream<S>>);

@@ -81,7 +81,7 @@ async fn an_expired_chain_is_refused() {
     let mut rig = Rig::new();
     let mut rng = rand::rng();
     let long_ago = NOW - 100 * 365 * 24 * 3600;
-    let old = CertAuthority::from_bytes(*rig.identity.authority.to_bytes(), &mut rng, long_ago);
+    let old = CertAuthority::from_bytes(&rig.identity.authority.to_bytes(), &mut rng, long_ago);
     let mut identity = Identity::new();
     identity.chain = old
         .unwrap()
