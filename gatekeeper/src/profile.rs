@@ -83,6 +83,9 @@ pub struct ProfileError {
     pub problem: &'static str,
 }
 
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
+
 impl Profile {
     /// Checks what the types cannot.
     pub fn check(&self) -> Result<(), ProfileError> {
@@ -98,12 +101,22 @@ impl Profile {
                 "must be at least 1 and not above the maximum",
             );
         }
-        if self.limits.handshake_seconds == 0
-            || self.limits.query_seconds == 0
-            || self.limits.pong_seconds == 0
-            || self.limits.write_seconds == 0
-        {
-            return wrong("limits", "a deadline must be at least 1 second");
+        let limits = &self.limits;
+        let deadlines = [
+            limits.handshake_seconds,
+            limits.query_seconds,
+            limits.keepalive_max_seconds,
+            limits.pong_seconds,
+            limits.write_seconds,
+        ];
+        if !deadlines.iter().all(|seconds| (1..=DAY).contains(seconds)) {
+            return wrong(
+                "limits",
+                "a deadline must be at least 1 second and at most a day",
+            );
+        }
+        if self.failures.replaced_seconds > DAY {
+            return wrong("failures.replaced_seconds", "must be at most a day");
         }
         if self.offline.batch == 0 {
             return wrong("offline.batch", "must be at least 1");

@@ -48,7 +48,7 @@ pub enum Event {
     OfflinePending(u32),
     /// All stanzas of the mailbox have come; they were so many.
     OfflineDone(u32),
-    /// To be given back in [`super::Credentials::routing_info`].
+    /// New routing information, to be given back in [`super::Credentials::routing_info`].
     RoutingInfo(Vec<u8>),
 }
 

@@ -28,6 +28,8 @@ pub(super) struct LoggedIn {
     pub(super) receiver: Receiver,
     /// Holds what came behind the server's word.
     pub(super) decoder: FrameDecoder,
+    /// The routing information that was shown.
+    pub(super) routing: Option<Vec<u8>>,
     pub(super) success: Success,
     /// What came before it.
     pub(super) early: Vec<Node>,
@@ -124,6 +126,7 @@ async fn converse(
                     sender,
                     receiver,
                     decoder,
+                    routing: credentials.routing_info,
                     success,
                     early,
                 });

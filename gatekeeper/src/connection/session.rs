@@ -78,6 +78,8 @@ pub(super) struct Session<'a> {
     pub(super) decoder: FrameDecoder,
     pub(super) queue: Queue,
     pub(super) drain: Drain,
+    /// The routing information that is known already.
+    pub(super) routing: Option<Vec<u8>>,
     pub(super) carried: bool,
 }
 
@@ -304,7 +306,10 @@ impl Session<'_> {
                 self.report(Event::OfflineDone(count), size);
                 Ok(())
             }
-            Ok(Ib::EdgeRouting(blob)) if blob.len() <= ROUTING => {
+            Ok(Ib::EdgeRouting(blob))
+                if blob.len() <= ROUTING && self.routing.as_ref() != Some(&blob) =>
+            {
+                self.routing = Some(blob.clone());
                 self.report(Event::RoutingInfo(blob), size);
                 Ok(())
             }

@@ -85,6 +85,7 @@ impl Supervisor {
             sender,
             receiver,
             decoder,
+            routing,
             success,
             early,
         } = login;
@@ -111,6 +112,7 @@ impl Supervisor {
             decoder,
             queue,
             drain: Drain::default(),
+            routing,
             carried: false,
         };
         let Outcome { ended, carried } = session

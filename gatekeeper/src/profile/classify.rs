@@ -71,9 +71,7 @@ impl Profile {
     pub fn classify_failure(&self, failure: &Failure) -> FailureClass {
         let class = self.classify_code(failure.reason);
         match (class, failure.expire) {
-            (FailureClass::Retry(_), Some(seconds)) => {
-                FailureClass::Retry(Some(Duration::from_secs(seconds)))
-            }
+            (FailureClass::Retry(_), Some(seconds)) => FailureClass::Retry(Some(asked(seconds))),
             (class, _) => class,
         }
     }
@@ -133,11 +131,17 @@ impl Profile {
 
     fn classify_refusal(&self, code: u16, backoff: Option<u64>) -> RefusalClass {
         if backoff.is_some() || self.failures.retry_refusal.contains(&code) {
-            RefusalClass::Retry(backoff.map(Duration::from_secs))
+            RefusalClass::Retry(backoff.map(asked))
         } else {
             RefusalClass::Final(text_of(code))
         }
     }
+}
+
+/// A wait that the server asks for, cut to a year: more is a mistake, and no clock can add it.
+fn asked(seconds: u64) -> Duration {
+    const YEAR: u64 = 365 * 24 * 3600;
+    Duration::from_secs(seconds.min(YEAR))
 }
 
 /// A number's meaning, and what the user can do.

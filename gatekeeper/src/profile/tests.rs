@@ -42,6 +42,7 @@ fn contradictions_name_their_key() {
         "limits.keepalive_min_seconds"
     );
     assert_eq!(key(r#"{"limits":{"pong_seconds":0}}"#), "limits");
+    assert_eq!(key(r#"{"limits":{"query_seconds":100000}}"#), "limits");
     assert_eq!(key(r#"{"offline":{"batch":0}}"#), "offline.batch");
     assert_eq!(key(r#"{"login":{"version":[]}}"#), "login.version");
     assert_eq!(key(r#"{"keys":{"batch":0}}"#), "keys.batch");
@@ -128,6 +129,14 @@ fn failures_are_classified() {
         profile.classify_failure(&banned),
         FailureClass::Retry(Some(Duration::from_secs(3600)))
     );
+    let mad = Failure {
+        expire: Some(u64::MAX),
+        ..banned
+    };
+    let FailureClass::Retry(Some(wait)) = profile.classify_failure(&mad) else {
+        panic!("a wait")
+    };
+    assert!(std::time::Instant::now().checked_add(wait).is_some());
 }
 
 #[test]

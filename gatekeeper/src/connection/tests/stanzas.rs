@@ -221,8 +221,12 @@ async fn routing_information_is_reported_and_shown_at_the_next_connection() {
     );
     *rig.account.routing.lock().await = Some(blob);
     rig.connection.reconnect();
-    let server = rig.online().await;
+    let mut server = rig.online().await;
     assert_eq!(server.routing().as_deref(), Some(&[1, 2, 3][..]));
+    // What is known is not reported again.
+    server.send(&Ib::EdgeRouting(vec![1, 2, 3]).to_node()).await;
+    server.send(&Ib::EdgeRouting(vec![4]).to_node()).await;
+    assert_eq!(rig.event().await, Event::RoutingInfo(vec![4]));
 }
 
 #[tokio::test]
