@@ -10,11 +10,7 @@ use matrix_sdk_crypto::store::CryptoStore as _;
 use ruma::{OwnedUserId, TransactionId, UserId, api::client::sync::sync_events::DeviceLists};
 use store::Store;
 
-use crate::{
-    KeyUpdates, Puppet, PuppetError,
-    error::crypto,
-    temp_store::{SqlCryptoStore, Temp as _},
-};
+use crate::{KeyUpdates, Puppet, PuppetError, SqlCryptoStore, WriteMode, error::crypto};
 
 /// The pseudo device of the bot whose custom values are the marks.
 const MARKS: &str = "DEVICE-LISTS";
@@ -29,22 +25,18 @@ pub(crate) struct DeviceListLog {
 impl DeviceListLog {
     pub(crate) fn new(store: &Store, bot: &UserId) -> Self {
         Self {
-            marks: SqlCryptoStore::open(store.clone(), bot, MARKS.into()),
+            marks: SqlCryptoStore::new(store.clone(), bot, MARKS.into(), WriteMode::Immediate),
         }
     }
 
     /// Marks users as changed, durably.
-    pub(crate) async fn record(
-        &self,
-        store: &Store,
-        changed: &[OwnedUserId],
-    ) -> Result<(), PuppetError> {
+    pub(crate) async fn record(&self, changed: &[OwnedUserId]) -> Result<(), PuppetError> {
         for user in changed {
             // Any value that never was there before will do.
             let mark = TransactionId::new().to_string().into_bytes();
             crypto(self.marks.set_custom_value(user.as_str(), mark).await)?;
         }
-        Ok(store.commit(self.marks.take_staged()).await?)
+        Ok(())
     }
 
     async fn mark(&self, user: &UserId) -> Result<Option<String>, PuppetError> {

@@ -27,9 +27,9 @@ mod keys;
 mod puppet;
 mod puppets;
 mod sync;
-mod temp_store;
 
 pub use config::{HomeserverConfig, Token};
+pub use crypto_store::{SqlCryptoStore, Staged, WriteMode};
 pub use error::{DecryptError, HttpError, PuppetError, Refusal};
 pub use http::{Homeserver, Identity};
 pub use keys::{ToDevice, TransactionKeys};
@@ -38,4 +38,3 @@ pub use puppet::{
     RoomEncryption, SenderTrust, StateContent,
 };
 pub use puppets::{GhostProfile, PuppetOptions, Puppets, SweepResult};
-pub use temp_store::SqlCryptoStore;

@@ -17,7 +17,7 @@ use ruma::{
         auth_scheme::{AuthScheme, SendAccessToken},
     },
 };
-use store::{Batch, Fence, LogId, Store};
+use store::{Batch, Fence, LogId, Pending, Store};
 
 mod decrypt;
 mod encrypt;
@@ -35,28 +35,25 @@ pub use self::{
     rooms::{CreatedRoom, NewRoom, StateContent},
 };
 use crate::{
-    Homeserver, HttpError, Identity, PuppetError,
+    Homeserver, HttpError, Identity, PuppetError, SqlCryptoStore, Staged, WriteMode,
     http::PathInput,
-    temp_store::{SqlCryptoStore, Temp as _},
 };
 
 /// A ghost or the bot, ready to speak and to encrypt.
 ///
-/// A puppet is one *generation*: after a failed commit it is [poisoned](Self::is_poisoned) and refuses everything that
-/// touches keys; [`Puppets::open`](crate::Puppets::open) then gives the next generation, read from the database. So no
-/// ciphertext can be committed whose ratchet step was not.
+/// What the OlmMachine saves is staged; [`commit_with`](Self::commit_with) writes it together with the caller's rows. No
+/// ciphertext is committed whose ratchet step was not, even when batches fail.
 pub struct Puppet {
     user: OwnedUserId,
     device: OwnedDeviceId,
     homeserver: Homeserver,
     store: Store,
     machine: OlmMachine,
-    crypto: Arc<SqlCryptoStore>,
+    crypto: SqlCryptoStore,
     sharing: KeySharing,
-    /// Guards the order of taking staged changes and submitting them. Held for moments, never across an await.
-    order: Mutex<()>,
-    /// Broken by the first commit that fails; every later batch of this generation then fails too.
-    fence: Fence,
+    /// The fence of the batches under way; its lock guards the order of taking staged changes and submitting them. Held for
+    /// moments, never across an await.
+    series: Arc<Mutex<Fence>>,
     /// One key exchange (query, claim) with the homeserver at a time, as the OlmMachine demands.
     exchange: tokio::sync::Mutex<()>,
     /// A pump is due or running.
@@ -77,7 +74,7 @@ impl Puppet {
         device: OwnedDeviceId,
         sharing: KeySharing,
     ) -> Result<Arc<Self>, PuppetError> {
-        let crypto = Arc::new(SqlCryptoStore::open(store.clone(), &user, &device));
+        let crypto = SqlCryptoStore::new(store.clone(), &user, &device, WriteMode::Staged);
         let machine = OlmMachine::with_store(&user, &device, crypto.clone(), None).await?;
         Ok(Arc::new(Self {
             user,
@@ -87,8 +84,7 @@ impl Puppet {
             machine,
             crypto,
             sharing,
-            order: Mutex::default(),
-            fence: Fence::default(),
+            series: Arc::default(),
             exchange: tokio::sync::Mutex::default(),
             pumping: AtomicBool::default(),
             ratchet: tokio::sync::Mutex::default(),
@@ -114,56 +110,56 @@ impl Puppet {
 
     /// Commits `batch` together with everything the OlmMachine has staged, after all earlier commits of this puppet.
     ///
-    /// The commit goes on when the future is dropped. A batch must not be refused for a reason of its own more often than
-    /// it must: any failure poisons the puppet.
+    /// Batches may be under way at the same time. If one fails, those submitted after it fail too
+    /// ([`store::Error::Fenced`], worth another try), because what they hold may follow from what it held; the keys stay
+    /// staged and go with the next batch. The commit goes on when the future is dropped.
     ///
     /// # Errors
     ///
-    /// The store's error, after which the puppet is poisoned; [`PuppetError::Poisoned`] if it was before.
-    pub async fn commit_with(self: &Arc<Self>, mut batch: Batch) -> Result<(), PuppetError> {
+    /// The store's error: nothing of the batch is in the database.
+    pub async fn commit_with(&self, mut batch: Batch) -> Result<(), PuppetError> {
         self.store.ready().await;
-        let pending = {
-            let _order = lock(&self.order);
+        let committing = {
+            // Taking and submitting under one lock keeps the order of batches that of their changes.
+            let series = lock(&self.series);
             self.usable()?;
-            batch.append(self.crypto.take_staged());
+            let staged = self.crypto.take_staged(&mut batch);
             if batch.is_empty() {
                 return Ok(());
             }
-            batch.fence(&self.fence);
-            self.store.submit(batch)
-        };
-        // A task of its own, which holds the puppet: a caller that is cancelled must not let the registry forget a
-        // machine whose last commit is still in the queue.
-        let this = self.clone();
-        let committed = tokio::spawn(async move {
-            let result = pending.await;
-            if result.is_err() {
-                this.poison();
+            batch.fence(&series);
+            Committing {
+                staged,
+                fence: series.clone(),
+                pending: self.store.submit(batch),
             }
-            result
-        });
-        match committed.await {
-            Ok(Ok(())) => Ok(()),
-            // The batch was fine; one before it failed.
-            Ok(Err(store::Error::Fenced)) => Err(PuppetError::Poisoned),
-            Ok(Err(error)) => Err(error.into()),
+        };
+        // In a task of its own: the outcome must be told to the crypto store even if the caller is cancelled.
+        let settled = tokio::spawn(committing.settle(self.series.clone())).await;
+        match settled {
+            Ok(result) => Ok(result?),
             Err(_) => Err(PuppetError::Poisoned),
         }
     }
 
     /// Commits what is staged.
-    pub(crate) async fn commit(self: &Arc<Self>) -> Result<(), PuppetError> {
+    pub(crate) async fn commit(&self) -> Result<(), PuppetError> {
         self.commit_with(Batch::new()).await
     }
 
-    /// Gives this generation up: nothing of it can be committed any more.
+    /// Gives this generation up: memory and database may disagree. [`Puppets::open`](crate::Puppets::open) reads it anew.
     pub fn poison(&self) {
-        self.fence.break_now();
+        self.crypto.poison();
     }
 
-    /// Whether a commit failed.
+    /// Whether this generation was given up.
     pub fn is_poisoned(&self) -> bool {
-        self.fence.is_broken()
+        self.crypto.is_poisoned()
+    }
+
+    /// Whether keys wait for a commit, or a commit for its end: the machine must not be closed then.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.crypto.has_staged() || Arc::strong_count(&self.series) > 1
     }
 
     fn usable(&self) -> Result<(), PuppetError> {
@@ -187,6 +183,31 @@ impl Puppet {
 
     fn devices_changed(&self) {
         self.devices_epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A batch on its way, with the keys in it.
+struct Committing {
+    staged: Staged,
+    fence: Fence,
+    pending: Pending,
+}
+
+impl Committing {
+    /// Waits for the outcome and tells it to the crypto store.
+    async fn settle(self, series: Arc<Mutex<Fence>>) -> Result<(), store::Error> {
+        let result = self.pending.await;
+        let mut series = lock(&series);
+        if result.is_ok() {
+            self.staged.committed();
+        } else {
+            // First the keys go back, then a new series begins, so that its first batch has them.
+            self.staged.rejected();
+            if series.is(&self.fence) {
+                *series = Fence::new();
+            }
+        }
+        result
     }
 }
 

@@ -21,12 +21,11 @@ use tracing::{debug, warn};
 
 use crate::{
     Homeserver, HomeserverConfig, HttpError, Identity, KeySharing, KeyUpdates, NewRoomKey, Puppet,
-    PuppetError, ToDevice, TransactionKeys,
+    PuppetError, SqlCryptoStore, ToDevice, TransactionKeys, WriteMode,
     device_lists::DeviceListLog,
     error::crypto,
     puppet::{lock, stages},
     sync::{matters, sync},
-    temp_store::{SqlCryptoStore, Temp as _},
 };
 
 /// Ghosts read from the database at a time when all are swept.
@@ -291,7 +290,9 @@ impl Puppets {
         let options = &self.inner.options;
         let mut slots = lock(&self.inner.slots);
         let now = Instant::now();
-        slots.retain(|_, slot| now.duration_since(slot.used) < options.idle_close || in_use(slot));
+        slots.retain(|_, slot| {
+            now.duration_since(slot.used) < options.idle_close || in_use(slot) || !settled(slot)
+        });
         if slots.len() <= options.open_machines {
             return;
         }
@@ -302,7 +303,10 @@ impl Puppets {
         by_age.sort_unstable();
         let excess = slots.len() - options.open_machines;
         for (_, user) in by_age.into_iter().take(excess) {
-            if slots.get(&user).is_some_and(|slot| !in_use(slot)) {
+            if slots
+                .get(&user)
+                .is_some_and(|slot| !in_use(slot) && settled(slot))
+            {
                 slots.remove(&user);
             }
         }
@@ -392,10 +396,7 @@ impl Puppets {
                 changed.push(user.clone());
             }
         }
-        self.inner
-            .device_lists
-            .record(&self.inner.store, &changed)
-            .await
+        self.inner.device_lists.record(&changed).await
     }
 
     async fn device_of(&self, user: &UserId) -> Result<Option<OwnedDeviceId>, PuppetError> {
@@ -419,7 +420,12 @@ impl Puppets {
             return Ok(Vec::new());
         };
         if !self.is_open(user) {
-            let store = SqlCryptoStore::open(self.inner.store.clone(), user, &device);
+            let store = SqlCryptoStore::new(
+                self.inner.store.clone(),
+                user,
+                &device,
+                WriteMode::Immediate,
+            );
             if let Some(since) = crypto(store.next_batch_token().await)? {
                 let identity = Identity::device(user, &device);
                 let answer = sync(&self.inner.homeserver, identity, Some(since)).await?;
@@ -525,6 +531,23 @@ fn in_use(slot: &Slot) -> bool {
             .is_some_and(|puppet| Arc::strong_count(puppet) > 1),
         Err(_) => true,
     }
+}
+
+/// Whether everything of an unused puppet is in the database; begins to write it if not.
+fn settled(slot: &Slot) -> bool {
+    let Ok(place) = slot.puppet.try_lock() else {
+        return false;
+    };
+    let Some(puppet) = place.as_ref().filter(|puppet| puppet.is_busy()) else {
+        return true;
+    };
+    let puppet = puppet.clone();
+    tokio::spawn(async move {
+        if let Err(error) = puppet.commit().await {
+            debug!(user = %puppet.log_id(), %error, "cannot be closed yet");
+        }
+    });
+    false
 }
 
 fn new_ghost(user: &UserId, profile: &GhostProfile) -> Ghost {

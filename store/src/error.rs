@@ -15,7 +15,7 @@ pub enum Error {
     /// A batch's guard or a unique key refused it: somebody did this work before, or the row is gone. The batch left no trace.
     #[error("the batch was refused: {0}")]
     Conflict(String),
-    /// An earlier batch of the same [`Fence`](crate::Fence) failed; this one was not tried.
+    /// An earlier batch of the same [`Fence`](crate::Fence) failed; this one was not tried. It may be under a new fence.
     #[error("an earlier batch of the same series failed")]
     Fenced,
     /// A row cannot be understood or opened: damaged data, or sealed under another key.
@@ -58,7 +58,7 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Fenced)
     }
 
     /// Whether a guard or unique key refused the batch.

@@ -25,6 +25,11 @@ impl Fence {
         self.0.store(true, Ordering::SeqCst);
     }
 
+    /// Whether `other` is this very fence.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether a batch failed.
     pub fn is_broken(&self) -> bool {
         self.0.load(Ordering::SeqCst)

@@ -149,6 +149,7 @@ impl Puppet {
         for request in &requests {
             self.send_to_devices(request).await?;
         }
+        // That the key is out need not be durable before it is used: the same request would be sent again.
         self.remember(room, recipients, &settings, devices_epoch)
             .await
     }

@@ -1,0 +1,7 @@
+//! Ghosts against a real Synapse.
+
+mod conversation;
+mod inbox;
+mod proxy;
+mod recovery;
+mod rig;

@@ -1,0 +1,155 @@
+//! Crashes, lost answers, lost databases.
+
+use assert_matches::assert_matches;
+use puppeting::{GhostProfile, PuppetError};
+use store::{
+    Batch,
+    ghosts::{self, Ghost, Stage},
+};
+
+use crate::{
+    conversation::room_of,
+    proxy::{Loss, Proxy},
+    rig::{Bridge, body, hear, rig, say, user},
+};
+
+/// Whichever request is lost, and on whichever way, the next life of the process finishes the ghost.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_can_be_lost() {
+    let rig = rig().await;
+    let proxy = Proxy::start(rig.url()).await;
+    let database = rig.database("steps");
+    let mut last = None;
+    for loss in [Loss::Request, Loss::Answer] {
+        for nth in 1.. {
+            let name = format!("whatsapp_4{}{nth:02}", loss as u8);
+            let profile = GhostProfile {
+                display_name: Some("Bea".into()),
+                ..GhostProfile::default()
+            };
+            let bridge = Bridge::start(&database, &proxy.url).await;
+            proxy.lose(nth, loss);
+            let first = bridge.puppets.ensure(&user(&name), profile.clone()).await;
+            if !proxy.lost() {
+                assert!(nth > 6, "the ghost took {nth} requests only");
+                proxy.spare();
+                bridge.end().await;
+                break;
+            }
+            let error = first.expect_err("a lost request is an error");
+            assert!(error.is_retryable(), "{error}");
+            bridge.end().await;
+
+            let bridge = Bridge::start(&database, &proxy.url).await;
+            let ghost = bridge.puppets.ensure(&user(&name), profile).await.unwrap();
+            let device = rig.signed_device(ghost.user_id()).await;
+            assert_eq!(device.id, ghost.device_id().as_str(), "{loss:?} {nth}");
+            drop(ghost);
+            bridge.end().await;
+            last = Some(name);
+        }
+    }
+    // And they can be talked to.
+    let bridge = Bridge::start(&database, &proxy.url).await;
+    let a = bridge
+        .puppets
+        .open(&user(&last.unwrap()))
+        .await
+        .unwrap()
+        .unwrap();
+    let b = bridge
+        .puppets
+        .open(&user("whatsapp_4005"))
+        .await
+        .unwrap()
+        .unwrap();
+    let room = room_of(&a, &b, None).await;
+    let event = say(&a, &room, &[&b], "after all").await;
+    b.sweep().await.unwrap();
+    assert_eq!(body(&hear(&b, &room, &event).await.unwrap()), "after all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_database_leaves_no_dead_device() {
+    let rig = rig().await;
+    let bridge = Bridge::start(&rig.database("before"), rig.url()).await;
+    let ghost = bridge.ghost("whatsapp_501").await;
+    let old = rig.signed_device(ghost.user_id()).await;
+    drop(ghost);
+    bridge.end().await;
+
+    let bridge = Bridge::start(&rig.database("after"), rig.url()).await;
+    let a = bridge.ghost("whatsapp_501").await;
+    let b = bridge.ghost("whatsapp_502").await;
+    let new = rig.signed_device(a.user_id()).await;
+    assert_ne!(new.id, old.id);
+    let room = room_of(&a, &b, None).await;
+    let event = say(&b, &room, &[&a], "still there?").await;
+    a.sweep().await.unwrap();
+    assert_eq!(
+        body(&hear(&a, &room, &event).await.unwrap()),
+        "still there?"
+    );
+}
+
+/// A database that is older than the device it names: its one-time keys are taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_other_keys_is_replaced() {
+    let rig = rig().await;
+    let bridge = Bridge::start(&rig.database("newer"), rig.url()).await;
+    let ghost = bridge.ghost("whatsapp_601").await;
+    let taken = ghost.device_id().to_string();
+    drop(ghost);
+    bridge.end().await;
+
+    let bridge = Bridge::start(&rig.database("older"), rig.url()).await;
+    let mut batch = Batch::new();
+    let row = Ghost {
+        mxid: user("whatsapp_601").to_string(),
+        phone: None,
+        peer: None,
+        device_id: taken.clone(),
+        stage: Stage::Device,
+        display_name: None,
+        created_ts: 0,
+    };
+    ghosts::put(&mut batch, &row);
+    bridge.store.commit(batch).await.unwrap();
+    let ghost = bridge.ghost("whatsapp_601").await;
+    assert_ne!(ghost.device_id().as_str(), taken);
+    let device = rig.signed_device(ghost.user_id()).await;
+    assert_eq!(device.id, ghost.device_id().as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_names_and_dead_servers_get_clear_errors() {
+    let rig = rig().await;
+    let bridge = Bridge::start(&rig.database("bad"), rig.url()).await;
+    let outside = bridge
+        .puppets
+        .ensure(&user("somebody"), GhostProfile::default())
+        .await;
+    let error = assert_matches!(outside, Err(error @ PuppetError::Invalid(_)) => error);
+    assert!(error.to_string().contains("namespaces"), "{error}");
+    assert!(!error.is_retryable());
+    let elsewhere = "@whatsapp_1:elsewhere".try_into().unwrap();
+    assert_matches!(
+        bridge
+            .puppets
+            .ensure(elsewhere, GhostProfile::default())
+            .await,
+        Err(PuppetError::Invalid(_))
+    );
+    bridge.end().await;
+
+    let bridge = Bridge::start(&rig.database("dead"), "http://127.0.0.1:9").await;
+    let name = user("whatsapp_701");
+    let error = bridge
+        .puppets
+        .ensure(&name, GhostProfile::default())
+        .await
+        .unwrap_err();
+    assert!(error.is_retryable());
+    assert!(!error.to_string().contains("whatsapp_701"), "{error}");
+    assert_eq!(bridge.puppets.ping(None).await.unwrap_err().status(), None);
+}
