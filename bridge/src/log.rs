@@ -49,8 +49,9 @@ fn subscriber<W>(format: LogFormat, filter: &str, writer: W) -> Result<Subscribe
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The parser of HTML quotes what it reads, which is content.
-    let filter = format!("{filter},ruma_html=off,html5ever=off");
+    // The parser of HTML quotes what it reads, which is content; the crypto machine names users, and a ghost's id is a
+    // phone number.
+    let filter = format!("{filter},ruma_html=off,html5ever=off,matrix_sdk_crypto=off,vodozemac=off");
     let filter =
         EnvFilter::try_new(&filter).map_err(|source| LogError::Filter { filter, source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
