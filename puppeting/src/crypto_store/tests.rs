@@ -1,6 +1,9 @@
 //! What staging adds to a crypto store. matrix-sdk-crypto's own suite is in `suite`.
 
-#[expect(unexpected_cfgs, reason = "the suite's macros ask for features of their own crate")]
+#[expect(
+    unexpected_cfgs,
+    reason = "the suite's macros ask for features of their own crate"
+)]
 mod suite;
 
 use matrix_sdk_crypto::{

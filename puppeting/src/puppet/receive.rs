@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use matrix_sdk_common::deserialized_responses::ProcessedToDeviceEvent;
 use matrix_sdk_crypto::{
     EncryptionSyncChanges,
     store::{CryptoStore as _, types::Changes},
@@ -94,12 +95,21 @@ impl Puppet {
             unused_fallback_keys: updates.unused_fallback_keys.as_deref(),
             next_batch_token: updates.next_batch,
         };
-        let (_, keys) = self
+        let (events, keys) = self
             .machine
             .receive_sync_changes(changes, &SETTINGS)
             .await?;
+        let strangers = self.strangers(&events).await?;
+        self.machine
+            .update_tracked_users(strangers.iter().map(AsRef::as_ref))
+            .await?;
         self.commit().await?;
-        self.pump_soon();
+        if strangers.is_empty() {
+            self.pump_soon();
+        } else if let Err(error) = self.pump().await {
+            // The keys are in all the same; whose they are can be learnt later.
+            debug!(user = %self.log_id(), %error, "device lists put off");
+        }
         Ok(keys
             .into_iter()
             .map(|key| NewRoomKey {
@@ -108,6 +118,26 @@ impl Puppet {
                 session_id: key.session_id,
             })
             .collect())
+    }
+
+    /// Users who sent a room key and whose devices are not known yet. Without their cross-signing keys the trust in their
+    /// messages could not be told.
+    async fn strangers(
+        &self,
+        events: &[ProcessedToDeviceEvent],
+    ) -> Result<Vec<OwnedUserId>, PuppetError> {
+        let mut senders: Vec<OwnedUserId> = events
+            .iter()
+            .filter_map(|event| match event {
+                ProcessedToDeviceEvent::Decrypted { raw, .. } => raw.get_field("sender").ok()?,
+                _ => None,
+            })
+            .collect();
+        if !senders.is_empty() {
+            let tracked = self.tracked_users().await?;
+            senders.retain(|sender| !tracked.contains(sender));
+        }
+        Ok(senders)
     }
 
     /// Reads the device's inbox at the homeserver until it is empty, and thereby empties it.
