@@ -107,7 +107,7 @@ pub enum PushFaultChange {
 
 /// A probability outside 0 to 1, by the name of its field.
 #[derive(Debug, thiserror::Error)]
-#[error("`{field}` is {value}: give a probability from 0 (never) to 1 (always)")]
+#[error("`{field}` is {value}, which is no probability")]
 pub struct NotAProbability {
     field: &'static str,
     value: f64,

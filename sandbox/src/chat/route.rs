@@ -61,11 +61,12 @@ fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     }
     // The same stanza again, because its ack was lost. The same id with another ciphertext is an
     // answer to a retry receipt: the phone decides what to make of it.
-    let sealed = message
+    let sealed: Vec<_> = message
         .encs_for(&phone.jid)
         .iter()
-        .map(|enc| &enc.ciphertext);
-    if account.is_new(&(&message.to, &message.id, sealed.collect::<Vec<_>>())) {
+        .map(|enc| (enc.count, &enc.ciphertext))
+        .collect();
+    if account.is_new(&(&message.to, &message.id, sealed)) {
         phone.arrive(world, account, node);
     }
     if !world.dice.strikes(world.faults().lose_acks) {

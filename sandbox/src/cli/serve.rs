@@ -1,6 +1,6 @@
 //! `sandbox serve`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde_json::json;
@@ -85,6 +85,7 @@ impl Serve {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
             .init();
         if !self.control.ip().is_loopback() {
             tracing::warn!("the control API has no password and does not listen on loopback");

@@ -66,7 +66,12 @@ pub(super) async fn set_faults(
         .world
         .change_faults(&change)
         .map(Json)
-        .map_err(|error| Error::bad(error.to_string(), "send the field again within its range"))
+        .map_err(|error| {
+            Error::bad(
+                error.to_string(),
+                "give a number from 0 (never) to 1 (always)",
+            )
+        })
 }
 
 fn time(context: &Context) -> Json<Value> {

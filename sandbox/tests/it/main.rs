@@ -6,6 +6,7 @@ mod peer;
 
 mod baileys;
 mod chat;
+mod cli;
 mod client;
 mod clock;
 mod control;
