@@ -51,7 +51,7 @@ fn no_changed_bit_gets_through() {
     alice.read(&bea.encrypt("two"));
     let msg = alice.encrypt("three");
     for at in 0..msg.bytes.len() {
-        let error = bea.decrypt(&tampered(&msg, at)).err().expect("refused");
+        let error = bea.decrypt(&tampered(&msg, at)).expect_err("refused");
         assert_ne!(error, SignalError::Duplicate);
     }
     assert_eq!(bea.read(&msg), "three");
