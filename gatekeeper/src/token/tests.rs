@@ -153,7 +153,7 @@ fn each_refusal_is_named() {
     let swapped = format!("{header}.{raised}.{signature}");
     assert_eq!(check(&swapped, AUDIENCE, NOW), Some(VerifyError::Signature));
 
-    for bad in ["", "a.b", "a.b.c", "....", "e30.e30.", head.get(..20).expect("a header")] {
+    for bad in ["", "a.b", "a.b.c", "....", "e30.e30.", header] {
         assert_eq!(
             check(bad, AUDIENCE, NOW),
             Some(VerifyError::Malformed),

@@ -92,15 +92,15 @@ fn header_fault(token: &str) -> VerifyError {
 
     #[derive(serde::Deserialize)]
     struct Named {
-        #[expect(dead_code, reason = "its presence is what matters")]
         alg: String,
     }
     let header = token.split('.').next().unwrap_or_default();
-    match URL_SAFE_NO_PAD
+    let named = URL_SAFE_NO_PAD
         .decode(header)
-        .map(|json| serde_json::from_slice::<Named>(&json))
-    {
-        Ok(Ok(_)) => VerifyError::Algorithm,
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Named>(&json).ok());
+    match named {
+        Some(Named { alg }) if alg != "RS256" => VerifyError::Algorithm,
         _ => VerifyError::Malformed,
     }
 }
