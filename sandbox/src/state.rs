@@ -125,8 +125,19 @@ struct SavedPhone {
     chats: BTreeMap<Jid, Log>,
     blocked: Vec<Jid>,
     waiting: Vec<(Jid, u64, Blob)>,
-    sent: Vec<(Jid, String, Blob, String, Option<u8>, bool, u8)>,
+    sent: Vec<SavedSent>,
     asked: Vec<(Jid, String, u8)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedSent {
+    to: Jid,
+    id: String,
+    plaintext: Blob,
+    kind: String,
+    edit: Option<u8>,
+    hidden: bool,
+    retries: u8,
 }
 
 fn stanza_blob(node: &Node) -> Result<Blob, StateError> {
@@ -359,17 +370,14 @@ impl SavedPhone {
             sent: inner
                 .sent
                 .iter()
-                .map(|((jid, id), sent)| {
-                    let plaintext = Blob(sent.plaintext.clone());
-                    (
-                        jid.clone(),
-                        id.clone(),
-                        plaintext,
-                        sent.kind.clone(),
-                        sent.edit,
-                        sent.hidden,
-                        sent.retries,
-                    )
+                .map(|((to, id), sent)| SavedSent {
+                    to: to.clone(),
+                    id: id.clone(),
+                    plaintext: Blob(sent.plaintext.clone()),
+                    kind: sent.kind.clone(),
+                    edit: sent.edit,
+                    hidden: sent.hidden,
+                    retries: sent.retries,
                 })
                 .collect(),
             asked: inner
@@ -414,18 +422,15 @@ impl SavedPhone {
             }
         }
         let mut sent = Sent::default();
-        for (jid, id, plaintext, kind, edit, hidden, retries) in self.sent {
-            sent.keep(
-                jid,
-                id,
-                SentMessage {
-                    plaintext: plaintext.0,
-                    kind,
-                    edit,
-                    hidden,
-                    retries,
-                },
-            );
+        for saved in self.sent {
+            let message = SentMessage {
+                plaintext: saved.plaintext.0,
+                kind: saved.kind,
+                edit: saved.edit,
+                hidden: saved.hidden,
+                retries: saved.retries,
+            };
+            sent.keep(saved.to, saved.id, message);
         }
         let inner = phone::Inner {
             name: self.name,

@@ -304,7 +304,7 @@ impl User {
             .query(KeysRequest::fetch(phone.clone()).to_node())
             .await;
         let answers = keys::parse_fetch(&answer).unwrap();
-        let bundle = answers[0].keys.clone().unwrap();
+        let bundle = answers[0].keys.unwrap();
         let peer = self.peers.entry(phone.clone()).or_default();
         peer.forget_session();
         signal::establish(&self.identity, peer, &bundle, &mut rand::rng()).unwrap();

@@ -54,9 +54,11 @@ impl Rig {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let partner = Partner::start().await;
-        let mut config = Config::default();
-        config.partners = vec![PartnerConfig::new(1, &partner.base_url)];
-        config.seed = 1;
+        let mut config = Config {
+            partners: vec![PartnerConfig::new(1, &partner.base_url)],
+            seed: 1,
+            ..Config::default()
+        };
         change(&mut config);
         let sandbox = Sandbox::start(config).await.unwrap();
         Self {
