@@ -16,9 +16,17 @@ use store::{
     testing::Database,
 };
 
+/// How long each line is measured.
 const TIME: Duration = Duration::from_secs(3);
+/// The same when `cargo test` only wants to see it run.
+const GLANCE: Duration = Duration::from_millis(50);
 
 fn main() {
+    let time = if std::env::args().any(|arg| arg == "--bench") {
+        TIME
+    } else {
+        GLANCE
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -26,12 +34,12 @@ fn main() {
     runtime.block_on(async {
         line("engine      submitters  batches/s  p50 ms  p99 ms");
         for submitters in [1, 16, 256] {
-            measure("SQLite", Database::sqlite(), submitters).await;
+            measure("SQLite", Database::sqlite(), submitters, time).await;
         }
         for submitters in [1, 16, 256] {
             let database = Database::postgres().await;
             durable(&database).await;
-            measure("PostgreSQL", database, submitters).await;
+            measure("PostgreSQL", database, submitters, time).await;
         }
     });
 }
@@ -50,7 +58,7 @@ async fn durable(database: &Database) {
     pool.close().await;
 }
 
-async fn measure(engine: &str, database: Database, submitters: usize) {
+async fn measure(engine: &str, database: Database, submitters: usize, time: Duration) {
     let store = database.open().await;
     let start = Instant::now();
     let tasks: Vec<_> = (0..submitters)
@@ -58,7 +66,7 @@ async fn measure(engine: &str, database: Database, submitters: usize) {
             let store = store.clone();
             tokio::spawn(async move {
                 let mut times = Vec::new();
-                while start.elapsed() < TIME {
+                while start.elapsed() < time {
                     let batch = message(submitter, times.len());
                     let before = Instant::now();
                     store.commit(batch).await.unwrap();
