@@ -52,6 +52,11 @@ impl Batch {
         self.push(Shape::Delete(delete), args)
     }
 
+    pub(crate) fn set(&mut self, set: &'static Set, args: Vec<Value>) -> &mut Statement {
+        debug_assert_eq!(set.values + set.keys.len(), args.len(), "{}", set.table);
+        self.push(Shape::Set(set), args)
+    }
+
     pub(crate) fn update(&mut self, update: &'static Update, args: Vec<Value>) -> &mut Statement {
         self.push(Shape::Update(update), args)
     }
@@ -107,6 +112,17 @@ pub(crate) struct Delete {
     pub(crate) keys: &'static [&'static str],
 }
 
+/// The same columns set to the same values in many rows. The arguments are `values` values, then the key.
+pub(crate) struct Set {
+    pub(crate) table: &'static str,
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) values: usize,
+    /// Assignments, with the values as `$1` and so on. Setting a row twice must do no more than setting it once.
+    pub(crate) set: &'static str,
+    /// A further condition, with the same values.
+    pub(crate) when: &'static str,
+}
+
 /// Any other change of one table. The first `key` arguments are the row's key.
 pub(crate) struct Update {
     pub(crate) table: &'static str,
@@ -118,6 +134,7 @@ pub(crate) struct Update {
 pub(crate) enum Shape {
     Insert(&'static Insert),
     Delete(&'static Delete),
+    Set(&'static Set),
     Update(&'static Update),
 }
 
@@ -126,6 +143,7 @@ impl Shape {
         match self {
             Self::Insert(s) => s.table,
             Self::Delete(s) => s.table,
+            Self::Set(s) => s.table,
             Self::Update(s) => s.table,
         }
     }
@@ -134,6 +152,7 @@ impl Shape {
         match self {
             Self::Insert(s) => s.key,
             Self::Delete(s) => s.keys.len(),
+            Self::Set(_) => 0,
             Self::Update(s) => s.key,
         }
     }
@@ -143,6 +162,7 @@ impl Shape {
         match self {
             Self::Insert(s) => std::ptr::from_ref(s).addr(),
             Self::Delete(s) => std::ptr::from_ref(s).addr(),
+            Self::Set(s) => std::ptr::from_ref(s).addr(),
             Self::Update(s) => std::ptr::from_ref(s).addr(),
         }
     }
@@ -158,6 +178,14 @@ impl Statement {
     /// The whole batch fails unless exactly `rows` rows change.
     pub(crate) fn expect(&mut self, rows: u64) {
         self.expect = Some(rows);
+    }
+
+    /// The values that merged statements have in common.
+    pub(crate) fn common(&self) -> &[Value] {
+        match self.shape {
+            Shape::Set(set) => self.args.get(..set.values).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     pub(crate) fn key(&self) -> &[Value] {
@@ -213,7 +241,7 @@ pub(crate) fn key_text(key: &[Value]) -> String {
 }
 
 /// A bound value.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(Option<String>),
     Int(Option<i64>),

@@ -2,7 +2,7 @@
 
 use crate::{
     Batch, Error, Millis, Store,
-    batch::{Insert, OnConflict, Update, Value, args},
+    batch::{Insert, OnConflict, Set, Update, Value, args},
     db::Row,
     opaque::opaque,
     text_enum::text_enum,
@@ -108,10 +108,12 @@ static EVENT: Update = Update {
     key: 3,
     sql: "UPDATE messages SET event_id = $4 WHERE login = $1 AND peer = $2 AND stanza_id = $3",
 };
-static ADVANCE: Update = Update {
+static ADVANCE: Set = Set {
     table: "messages",
-    key: 3,
-    sql: "UPDATE messages SET status = $4 WHERE login = $1 AND peer = $2 AND stanza_id = $3 AND status < $4",
+    keys: &["login", "peer", "stanza_id"],
+    values: 1,
+    set: "status = $1",
+    when: "status < $1",
 };
 
 /// Records a message. Fails the batch if it is recorded already: somebody handled it before.
@@ -144,7 +146,7 @@ pub fn set_event(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, ev
 
 /// Moves a message's status on; does nothing if it is that far or further, or unknown.
 pub fn advance(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, status: Status) {
-    batch.update(&ADVANCE, args![login, peer, stanza_id, status.rank()]);
+    batch.set(&ADVANCE, args![status.rank(), login, peer, stanza_id]);
 }
 
 macro_rules! select {

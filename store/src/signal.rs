@@ -2,7 +2,7 @@
 
 use crate::{
     Batch, Error, Millis, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Set, Update, Value, args},
 };
 
 /// A key record.
@@ -33,10 +33,12 @@ static DELETE_PREKEY: Delete = Delete {
     table: "signal_prekeys",
     keys: &["login", "id"],
 };
-static UPLOADED: Update = Update {
+static UPLOADED: Set = Set {
     table: "signal_prekeys",
-    key: 2,
-    sql: "UPDATE signal_prekeys SET uploaded = 1 WHERE login = $1 AND id = $2",
+    keys: &["login", "id"],
+    values: 1,
+    set: "uploaded = $1",
+    when: "uploaded <> $1",
 };
 static NOT_CURRENT: Update = Update {
     table: "signal_signed_prekeys",
@@ -75,7 +77,7 @@ pub fn put_prekey(batch: &mut Batch, login: &str, id: u32, record: Secret) {
 
 /// Notes that the server has this prekey now.
 pub fn prekey_uploaded(batch: &mut Batch, login: &str, id: u32) {
-    batch.update(&UPLOADED, args![login, id]);
+    batch.set(&UPLOADED, args![true, login, id]);
 }
 
 /// Deletes a prekey that a message used up: belongs into the batch that stores the session.

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::batch::{Delete, Insert, OnConflict, Shape, Statement, Value, key_text};
+use crate::batch::{Delete, Insert, OnConflict, Set, Shape, Statement, Value, key_text};
 
 /// Rows in one statement; a power of two.
 const MAX_ROWS: usize = 64;
@@ -76,10 +76,7 @@ impl Planner {
             runs.push(Run {
                 table: first.shape.table(),
                 sql: self.text(first.shape, rows),
-                rows: now
-                    .iter()
-                    .map(|statement| statement.args.as_slice())
-                    .collect(),
+                rows: rows_of(now),
                 expect: now
                     .iter()
                     .try_fold(0, |sum, statement| Some(sum + statement.expect?)),
@@ -94,6 +91,7 @@ impl Planner {
             .or_insert_with(|| match shape {
                 Shape::Insert(insert) => insert_text(insert, rows).into(),
                 Shape::Delete(delete) => delete_text(delete, rows).into(),
+                Shape::Set(set) => set_text(set, rows).into(),
                 Shape::Update(update) => update.sql.into(),
             })
             .clone()
@@ -112,9 +110,22 @@ fn stretch(statements: &[&Statement]) -> usize {
         .iter()
         .take_while(|next| {
             next.shape.address() == first.shape.address()
+                && next.common() == first.common()
                 && next.expect.is_some() == first.expect.is_some()
         })
         .count()
+}
+
+/// The bound values of merged statements: those in common once, then each one's own.
+fn rows_of<'a>(statements: &[&'a Statement]) -> Vec<&'a [Value]> {
+    let common = statements
+        .first()
+        .map(|first| first.common())
+        .unwrap_or_default();
+    let own = statements
+        .iter()
+        .filter_map(|statement| statement.args.get(common.len()..));
+    std::iter::once(common).chain(own).collect()
 }
 
 fn latest<'a>(statements: &[&'a Statement]) -> Vec<&'a Statement> {
@@ -140,15 +151,7 @@ fn insert_text(insert: &Insert, rows: usize) -> String {
         insert.table,
         insert.columns.join(", ")
     );
-    let width = insert.columns.len();
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..width {
-            let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}${}", row * width + column + 1);
-        }
-        sql.push(')');
-    }
+    tuples(&mut sql, insert.columns.len(), rows, 0);
     let key = insert
         .columns
         .iter()
@@ -175,28 +178,43 @@ fn insert_text(insert: &Insert, rows: usize) -> String {
 
 fn delete_text(delete: &Delete, rows: usize) -> String {
     let mut sql = format!("DELETE FROM {} WHERE ", delete.table);
-    if let [key] = delete.keys {
-        let _ = write!(sql, "{key} IN (");
-        for row in 0..rows {
-            let _ = write!(sql, "{}${}", if row == 0 { "" } else { ", " }, row + 1);
-        }
-        sql.push(')');
-        return sql;
-    }
-    let mut n = 0;
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { " OR (" });
-        for (column, key) in delete.keys.iter().enumerate() {
-            n += 1;
-            let _ = write!(
-                sql,
-                "{}{key} = ${n}",
-                if column == 0 { "" } else { " AND " }
-            );
-        }
-        sql.push(')');
-    }
+    condition(&mut sql, delete.keys, rows, 0);
     sql
+}
+
+fn set_text(set: &Set, rows: usize) -> String {
+    let mut sql = format!(
+        "UPDATE {} SET {} WHERE {} AND ",
+        set.table, set.set, set.when
+    );
+    condition(&mut sql, set.keys, rows, set.values);
+    sql
+}
+
+/// That the key is one of `rows` keys, bound from `$bound + 1` on.
+fn condition(sql: &mut String, keys: &[&str], rows: usize, bound: usize) {
+    if rows == 1 {
+        for (column, key) in keys.iter().enumerate() {
+            let and = if column == 0 { "" } else { " AND " };
+            let _ = write!(sql, "{and}{key} = ${}", bound + column + 1);
+        }
+        return;
+    }
+    let _ = write!(sql, "({}) IN (VALUES ", keys.join(", "));
+    tuples(sql, keys.len(), rows, bound);
+    sql.push(')');
+}
+
+/// `($1, $2), ($3, $4)`, bound from `$bound + 1` on.
+fn tuples(sql: &mut String, width: usize, rows: usize, bound: usize) {
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..width {
+            let comma = if column == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}${}", bound + row * width + column + 1);
+        }
+        sql.push(')');
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +280,12 @@ mod tests {
         );
         let mut planner = Planner::default();
         let runs = planner.plan(&batch.statements);
-        let kept: Vec<_> = runs[0].rows.iter().map(|row| key_text(row)).collect();
+        let kept: Vec<_> = runs[0]
+            .rows
+            .iter()
+            .filter(|row| !row.is_empty())
+            .map(|row| key_text(row))
+            .collect();
         assert_eq!(kept, ["1:x|1|1|", "1:x|0|2|"]);
     }
 
@@ -281,8 +304,40 @@ mod tests {
         assert_eq!(texts.len(), 6);
         assert_eq!(
             texts[3],
-            "DELETE FROM t WHERE (a = $1 AND b = $2) OR (a = $3 AND b = $4)"
+            "DELETE FROM t WHERE (a, b) IN (VALUES ($1, $2), ($3, $4))"
         );
-        assert_eq!(texts[5], "DELETE FROM u WHERE a IN ($1, $2)");
+        assert_eq!(texts[5], "DELETE FROM u WHERE (a) IN (VALUES ($1), ($2))");
+    }
+
+    #[test]
+    fn merges_rows_that_get_the_same_values() {
+        static ADVANCE: Set = Set {
+            table: "t",
+            keys: &["a", "b"],
+            values: 1,
+            set: "c = $1",
+            when: "c < $1",
+        };
+
+        let mut batch = Batch::new();
+        for (value, key) in [(5_i64, 1_i64), (5, 2), (6, 1)] {
+            batch.set(&ADVANCE, args![value, "x", key]);
+        }
+        assert_eq!(
+            texts(&batch),
+            [
+                (
+                    "UPDATE t SET c = $1 WHERE c < $1 AND (a, b) IN (VALUES ($2, $3), ($4, $5))"
+                        .into(),
+                    5,
+                    None
+                ),
+                (
+                    "UPDATE t SET c = $1 WHERE c < $1 AND a = $2 AND b = $3".into(),
+                    3,
+                    None
+                ),
+            ]
+        );
     }
 }
