@@ -40,8 +40,8 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(writing: Writing, lock: Option<File>) -> Self {
         Self {
+            planner: Planner::new(writing.engine()),
             connection: Connection::new(writing),
-            planner: Planner::default(),
             _lock: lock,
         }
     }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::plan::Run;
 use crate::{
-    Error,
+    Backend, Error,
     db::{own_sql, postgres_args, sqlite_args},
 };
 
@@ -31,6 +31,15 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Writing {
     Sqlite(SqliteConnectOptions),
     Postgres(PgConnectOptions),
+}
+
+impl Writing {
+    pub(super) fn engine(&self) -> Backend {
+        match self {
+            Self::Sqlite(_) => Backend::Sqlite,
+            Self::Postgres(_) => Backend::Postgres,
+        }
+    }
 }
 
 enum Session {

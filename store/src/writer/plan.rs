@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::batch::{Delete, Insert, OnConflict, Set, Shape, Statement, Value, key_text};
+use crate::{
+    Backend,
+    batch::{Delete, Insert, OnConflict, Set, Shape, Statement, Value, key_text},
+};
 
 /// Rows in one statement; a power of two.
 const MAX_ROWS: usize = 64;
@@ -31,12 +34,19 @@ impl<'a> Run<'a> {
 }
 
 /// Plans groups and remembers the texts.
-#[derive(Default)]
 pub(super) struct Planner {
+    engine: Backend,
     texts: HashMap<(usize, usize), Arc<str>>,
 }
 
 impl Planner {
+    pub(super) fn new(engine: Backend) -> Self {
+        Self {
+            engine,
+            texts: HashMap::new(),
+        }
+    }
+
     pub(super) fn plan<'a>(
         &mut self,
         statements: impl IntoIterator<Item = &'a Statement>,
@@ -86,12 +96,13 @@ impl Planner {
     }
 
     fn text(&mut self, shape: Shape, rows: usize) -> Arc<str> {
+        let engine = self.engine;
         self.texts
             .entry((shape.address(), rows))
             .or_insert_with(|| match shape {
                 Shape::Insert(insert) => insert_text(insert, rows).into(),
-                Shape::Delete(delete) => delete_text(delete, rows).into(),
-                Shape::Set(set) => set_text(set, rows).into(),
+                Shape::Delete(delete) => delete_text(engine, delete, rows).into(),
+                Shape::Set(set) => set_text(engine, set, rows).into(),
                 Shape::Update(update) => update.sql.into(),
             })
             .clone()
@@ -176,32 +187,42 @@ fn insert_text(insert: &Insert, rows: usize) -> String {
     sql
 }
 
-fn delete_text(delete: &Delete, rows: usize) -> String {
+fn delete_text(engine: Backend, delete: &Delete, rows: usize) -> String {
     let mut sql = format!("DELETE FROM {} WHERE ", delete.table);
-    condition(&mut sql, delete.keys, rows, 0);
+    condition(&mut sql, engine, delete.keys, rows, 0);
     sql
 }
 
-fn set_text(set: &Set, rows: usize) -> String {
+fn set_text(engine: Backend, set: &Set, rows: usize) -> String {
     let mut sql = format!(
         "UPDATE {} SET {} WHERE {} AND ",
         set.table, set.set, set.when
     );
-    condition(&mut sql, set.keys, rows, set.values);
+    condition(&mut sql, engine, set.keys, rows, set.values);
     sql
 }
 
-/// That the key is one of `rows` keys, bound from `$bound + 1` on.
-fn condition(sql: &mut String, keys: &[&str], rows: usize, bound: usize) {
-    if rows == 1 {
-        for (column, key) in keys.iter().enumerate() {
-            let and = if column == 0 { "" } else { " AND " };
-            let _ = write!(sql, "{and}{key} = ${}", bound + column + 1);
-        }
+/// That the key is one of `rows` keys, bound from `$bound + 1` on. Each engine finds many keys by its index only when asked
+/// in its own way: SQLite would read the whole table for `VALUES`, PostgreSQL plans long for `OR`.
+fn condition(sql: &mut String, engine: Backend, keys: &[&str], rows: usize, bound: usize) {
+    if rows > 1 && (engine == Backend::Postgres || keys.len() == 1) {
+        let _ = write!(sql, "({}) IN (VALUES ", keys.join(", "));
+        tuples(sql, keys.len(), rows, bound);
+        sql.push(')');
         return;
     }
-    let _ = write!(sql, "({}) IN (VALUES ", keys.join(", "));
-    tuples(sql, keys.len(), rows, bound);
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "((" } else { " OR (" });
+        for (column, key) in keys.iter().enumerate() {
+            let and = if column == 0 { "" } else { " AND " };
+            let _ = write!(
+                sql,
+                "{and}{key} = ${}",
+                bound + row * keys.len() + column + 1
+            );
+        }
+        sql.push(')');
+    }
     sql.push(')');
 }
 
@@ -252,7 +273,7 @@ mod tests {
     };
 
     fn texts(batch: &Batch) -> Vec<(String, usize, Option<u64>)> {
-        Planner::default()
+        Planner::new(Backend::Sqlite)
             .plan(&batch.statements)
             .iter()
             .map(|run| (run.sql.to_string(), run.args().count(), run.expect))
@@ -278,7 +299,7 @@ mod tests {
                 (one.into(), 1, Some(1))
             ]
         );
-        let mut planner = Planner::default();
+        let mut planner = Planner::new(Backend::Sqlite);
         let runs = planner.plan(&batch.statements);
         let kept: Vec<_> = runs[0]
             .rows
@@ -304,7 +325,7 @@ mod tests {
         assert_eq!(texts.len(), 6);
         assert_eq!(
             texts[3],
-            "DELETE FROM t WHERE (a, b) IN (VALUES ($1, $2), ($3, $4))"
+            "DELETE FROM t WHERE ((a = $1 AND b = $2) OR (a = $3 AND b = $4))"
         );
         assert_eq!(texts[5], "DELETE FROM u WHERE (a) IN (VALUES ($1), ($2))");
     }
@@ -323,21 +344,14 @@ mod tests {
         for (value, key) in [(5_i64, 1_i64), (5, 2), (6, 1)] {
             batch.set(&ADVANCE, args![value, "x", key]);
         }
-        assert_eq!(
-            texts(&batch),
-            [
-                (
-                    "UPDATE t SET c = $1 WHERE c < $1 AND (a, b) IN (VALUES ($2, $3), ($4, $5))"
-                        .into(),
-                    5,
-                    None
-                ),
-                (
-                    "UPDATE t SET c = $1 WHERE c < $1 AND a = $2 AND b = $3".into(),
-                    3,
-                    None
-                ),
-            ]
-        );
+        let set = "UPDATE t SET c = $1 WHERE c < $1 AND ";
+        let two = format!("{set}((a = $2 AND b = $3) OR (a = $4 AND b = $5))");
+        let one = format!("{set}((a = $2 AND b = $3))");
+        assert_eq!(texts(&batch), [(two, 5, None), (one.clone(), 3, None)]);
+
+        let mut postgres = Planner::new(Backend::Postgres);
+        let runs = postgres.plan(&batch.statements);
+        let two = format!("{set}(a, b) IN (VALUES ($2, $3), ($4, $5))");
+        assert_eq!([&*runs[0].sql, &*runs[1].sql], [&*two, &*one]);
     }
 }
