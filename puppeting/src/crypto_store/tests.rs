@@ -6,6 +6,7 @@
 )]
 mod suite;
 
+use matrix_sdk_crypto::vodozemac::megolm::MegolmMessage;
 use matrix_sdk_crypto::{
     EncryptionSettings, OlmMachine,
     olm::{OlmMessageHash, StaticAccountData},
@@ -13,7 +14,6 @@ use matrix_sdk_crypto::{
 };
 use ruma::{UserId, device_id, events::room::message::RoomMessageEventContent, room_id, user_id};
 use store::{Batch, Secret, Store, crypto, crypto::Change, inbox, testing::Database};
-use vodozemac::megolm::MegolmMessage;
 
 use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes};
 

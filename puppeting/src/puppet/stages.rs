@@ -86,7 +86,7 @@ pub(crate) async fn complete(
 
 /// A fresh device id. It names nothing, so that a lost database does not meet its old device under the same name.
 pub(crate) fn new_device_id() -> String {
-    OwnedDeviceId::from(ruma::DeviceId::new()).to_string()
+    ruma::DeviceId::new().to_string()
 }
 
 async fn advance(store: &Store, ghost: &mut Ghost, stage: Stage) -> Result<(), PuppetError> {
