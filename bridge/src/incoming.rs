@@ -12,7 +12,8 @@ use std::{
 use gatekeeper::{
     message::{self, Body},
     signal::{EncKind, SignalError},
-    stanzas::{Enc, IncomingMessage, Receipt},
+    stanza::Node,
+    stanzas::{Enc, IncomingMessage},
 };
 use puppeting::Puppet;
 use ruma::OwnedRoomId;
@@ -152,14 +153,14 @@ async fn handle(
     let mut finished = stanzas.len();
     let order: Vec<String> = stanzas.iter().map(|stanza| stanza.id.clone()).collect();
     let mut known = known(core, login, peer, &stanzas).await?;
-    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut receipts: Vec<Node> = Vec::new();
     let mut fresh = Vec::new();
     for stanza in stanzas {
         if known.insert(stanza.id.clone()) {
             fresh.push(stanza);
         } else {
             // It came before and its receipt did not arrive, or the gatekeeper sent it twice.
-            receipts.push(Receipt::delivery(&stanza));
+            receipts.extend(core.profile.taken(&stanza));
         }
     }
     if !fresh.is_empty() {
@@ -200,7 +201,7 @@ async fn handle(
     if let Some(login) = core.logins.get(login) {
         for receipt in receipts {
             // Not connected: the message comes again at the next connection, and is known then.
-            if login.connection.send(receipt.to_node(gatekeeper::stanzas::Origin::Client)).await.is_err() {
+            if login.connection.send(receipt).await.is_err() {
                 break;
             }
         }
@@ -234,7 +235,7 @@ struct Work<'a> {
     ghost: &'a Arc<Puppet>,
     session: Session,
     batch: Batch,
-    receipts: &'a mut Vec<Receipt>,
+    receipts: &'a mut Vec<Node>,
     retries: Vec<retries::Ask>,
     /// Messages that are in it whole.
     count: usize,
@@ -264,7 +265,7 @@ impl Work<'_> {
         match self.decrypt(stanza).await? {
             Decrypted::Content(body) => self.event(stanza, &body).await,
             Decrypted::Double => {
-                self.receipts.push(Receipt::delivery(stanza));
+                self.receipts.extend(self.core.profile.taken(stanza));
                 Ok(())
             }
             Decrypted::Unreadable(error) => self.unreadable(stanza, &error).await,
@@ -297,7 +298,7 @@ impl Work<'_> {
     async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
         self.send(stanza, "", "m.room.message", &translate::to_matrix(body)).await?;
         undecryptable::done(&mut self.batch, &self.portal.login, &self.portal.peer, &stanza.id);
-        self.receipts.push(Receipt::delivery(stanza));
+        self.receipts.extend(self.core.profile.taken(stanza));
         Ok(())
     }
 

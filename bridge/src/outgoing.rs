@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use gatekeeper::{
     message,
-    stanzas::{self, Enc, OutgoingMessage},
+    stanzas::{self, Enc},
 };
 use puppeting::DecryptError;
 use ruma::{
@@ -173,7 +173,8 @@ async fn send(
         let id = stanzas::id::derived(&[&portal.login, &message.event_id]);
         let ciphertext = session.encrypt(&message.content).await.map_err(|error| Hold::failed(&error))?;
         let enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
-        let stanza = core.encode(&OutgoingMessage::text(peer.clone(), id.clone(), enc).to_node())?;
+        let stanza = core.profile.message.message(peer.clone(), &id, "text", enc);
+        let stanza = core.encode(&stanza.to_node())?;
         outbox::put(
             &mut batch,
             outbox::NewStanza {

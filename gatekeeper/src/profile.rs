@@ -39,7 +39,10 @@ pub use self::{
     message::MessageProfile,
     token::TokenProfile,
 };
-use crate::stanza::{InteropJidStyle, Jid, Server};
+use crate::{
+    stanza::{InteropJidStyle, Jid, Node, Server},
+    stanzas::{IncomingMessage, Origin, Receipt},
+};
 
 /// All choices. See the module's documentation for which unknown is where.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -135,6 +138,16 @@ impl Profile {
         }
         self.token.check()?;
         self.chat.check()
+    }
+
+    /// What a client sends when it has a message safely: the delivery receipt, and the ack besides it
+    /// if both are wanted (U18).
+    pub fn taken(&self, message: &IncomingMessage) -> Vec<Node> {
+        let mut stanzas = vec![Receipt::delivery(message).to_node(Origin::Client)];
+        if !self.offline.receipt_replaces_ack {
+            stanzas.push(message.ack().to_node());
+        }
+        stanzas
     }
 
     /// A WhatsApp user's phone number, with `+`, if the address is one (U4). An address of another

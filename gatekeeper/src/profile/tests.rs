@@ -234,6 +234,23 @@ fn messages_take_the_form_of_the_profile() {
 }
 
 #[test]
+fn a_message_that_is_safe_is_receipted_and_acknowledged_if_wanted() {
+    let enc = Enc::new(EncType::Msg, vec![1]);
+    let message = crate::stanzas::IncomingMessage::text(Jid::phone("14155551001"), "A", 5, enc);
+    let tags = |profile: &Profile| -> Vec<String> {
+        profile
+            .taken(&message)
+            .into_iter()
+            .map(|node| node.tag)
+            .collect()
+    };
+    assert_eq!(tags(&profile()), ["receipt"]);
+    let both: Profile =
+        serde_json::from_str(r#"{"offline":{"receipt_replaces_ack":false}}"#).unwrap();
+    assert_eq!(tags(&both), ["receipt", "ack"]);
+}
+
+#[test]
 fn receipts_are_gathered_or_single() {
     let peer = Jid::phone("14155551001");
     let ids = || vec!["A".to_owned(), "B".to_owned()];

@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Mutex, mpsc},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 use super::server::{Account, Identity, Peer, config, message, profile, soon};
@@ -28,12 +30,24 @@ struct Rig {
 
 impl Rig {
     async fn new(scheme: &str, path: &str, change: impl FnOnce(&mut Profile)) -> Self {
+        Self::with_tls(scheme, path, change, None).await
+    }
+
+    async fn with_tls(
+        scheme: &str,
+        path: &str,
+        change: impl FnOnce(&mut Profile),
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let identity = Identity::new();
         let mut profile = profile(&identity);
         change(&mut profile);
         let endpoint = format!("{scheme}://{}{path}", listener.local_addr().unwrap());
-        let network = Network::new(endpoint.parse().unwrap(), profile.chat.clone());
+        let mut network = Network::new(endpoint.parse().unwrap(), profile.chat.clone());
+        if let Some(tls) = tls {
+            network = network.with_tls(tls);
+        }
         let account = Account {
             routing: Mutex::new(None),
             client_address: Some("192.0.2.1".parse().unwrap()),
@@ -78,11 +92,36 @@ impl Rig {
     }
 }
 
+/// A server's TLS under an authority of its own, and a client's that trusts it.
+fn tls() -> (TlsAcceptor, Arc<ClientConfig>) {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certified.cert.der().clone();
+    let key = PrivateKeyDer::try_from(certified.key_pair.serialize_der()).unwrap();
+    let provider = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (TlsAcceptor::from(Arc::new(server)), Arc::new(client))
+}
+
 #[expect(
     clippy::result_large_err,
     reason = "the shape of the library's callback"
 )]
-async fn websocket(stream: TcpStream, check: impl FnOnce(&Request) + Unpin) -> Channel {
+async fn websocket<S>(stream: S, check: impl FnOnce(&Request) + Unpin) -> Channel
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let callback = |request: &Request, response: Response| {
         check(request);
         Ok(response)
@@ -222,4 +261,43 @@ async fn tls_does_not_talk_to_a_server_that_speaks_none() {
     else {
         panic!("no TLS, no conversation");
     };
+}
+
+#[tokio::test]
+async fn tcp_within_tls() {
+    let (acceptor, client) = tls();
+    let rig = Rig::with_tls("tls", "", |_| {}, Some(client)).await;
+    let (stream, _) = rig.stream().await;
+    let stream = soon("TLS", acceptor.accept(stream)).await.unwrap();
+    rig.converse(Channel::over(stream)).await;
+}
+
+#[tokio::test]
+async fn websocket_within_tls() {
+    let (acceptor, client) = tls();
+    let rig = Rig::with_tls("wss", "", |_| {}, Some(client)).await;
+    let (stream, _) = rig.stream().await;
+    let stream = soon("TLS", acceptor.accept(stream)).await.unwrap();
+    let channel = websocket(stream, |request| {
+        assert_eq!(request.uri().path(), "/ws/chat")
+    })
+    .await;
+    rig.converse(channel).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let (acceptor, _) = tls();
+    // The client trusts the public authorities alone.
+    let mut rig = Rig::new("wss", "", |_| {}).await;
+    let (stream, _) = rig.stream().await;
+    assert!(soon("TLS", acceptor.accept(stream)).await.is_err());
+    let Event::Disconnected {
+        reason: DisconnectReason::Transport(why),
+        ..
+    } = rig.event().await
+    else {
+        panic!("an unknown authority");
+    };
+    assert!(why.contains("certificate"), "{why}");
 }
