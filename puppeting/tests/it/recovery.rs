@@ -1,7 +1,7 @@
 //! Crashes, lost answers, lost databases.
 
 use assert_matches::assert_matches;
-use puppeting::{GhostProfile, PuppetError};
+use puppeting::{GhostProfile, PuppetError, PuppetOptions, TransactionKeys};
 use store::{
     Batch,
     ghosts::{self, Ghost, Stage},
@@ -90,6 +90,91 @@ async fn a_lost_database_leaves_no_dead_device() {
         body(&hear(&a, &room, &event).await.unwrap()),
         "still there?"
     );
+}
+
+/// The other side gets a new device while this side's machine is open, and once more while it is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_device_gets_the_next_key() {
+    let rig = rig().await;
+    // Two bridges on one homeserver stand for two parties that know nothing of each other's database.
+    let ours = Bridge::start(&rig.database("ours"), rig.url()).await;
+    let theirs = Bridge::start(&rig.database("theirs"), rig.url()).await;
+    let a = ours.ghost("whatsapp_551").await;
+    let b = theirs.ghost("whatsapp_552").await;
+    let room = room_of(&a, &b, None).await;
+    let event = say(&a, &room, &[&b], "to the first device").await;
+    b.sweep().await.unwrap();
+    assert_eq!(
+        body(&hear(&b, &room, &event).await.unwrap()),
+        "to the first device"
+    );
+    let changed = serde_json::json!({
+        "org.matrix.msc3202.device_lists": { "changed": [b.user_id()], "left": [] },
+    });
+    let changed: TransactionKeys = serde_json::from_value(changed).unwrap();
+    let a_id = a.user_id().to_owned();
+    drop((a, b));
+    theirs.end().await;
+
+    let theirs = Bridge::start(&rig.database("theirs2"), rig.url()).await;
+    let b = theirs.ghost("whatsapp_552").await;
+    ours.puppets.receive(&changed, Vec::new()).await.unwrap();
+    let a = ours.puppets.open(&a_id).await.unwrap().unwrap();
+    let event = say(&a, &room, &[&b], "to the second device").await;
+    b.sweep().await.unwrap();
+    assert_eq!(
+        body(&hear(&b, &room, &event).await.unwrap()),
+        "to the second device"
+    );
+    drop((a, b));
+    theirs.end().await;
+    ours.end().await;
+
+    let theirs = Bridge::start(&rig.database("theirs3"), rig.url()).await;
+    let b = theirs.ghost("whatsapp_552").await;
+    let ours = Bridge::start(&rig.database("ours"), rig.url()).await;
+    ours.puppets.receive(&changed, Vec::new()).await.unwrap();
+    assert!(
+        ours.puppets.opened().await.is_empty(),
+        "a changed list opens no machine"
+    );
+    let a = ours.puppets.open(&a_id).await.unwrap().unwrap();
+    let event = say(&a, &room, &[&b], "to the third device").await;
+    b.sweep().await.unwrap();
+    assert_eq!(
+        body(&hear(&b, &room, &event).await.unwrap()),
+        "to the third device"
+    );
+}
+
+/// More ghosts than machines may be open: all can still talk.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_machines_serve_many_ghosts() {
+    let rig = rig().await;
+    let options = PuppetOptions {
+        open_machines: 1,
+        ..PuppetOptions::default()
+    };
+    let bridge = Bridge::with(&rig.database("few"), rig.url(), options).await;
+    let names = ["whatsapp_561", "whatsapp_562", "whatsapp_563"];
+    for name in names {
+        bridge.ghost(name).await;
+    }
+    bridge.puppets.close_idle();
+    assert!(bridge.puppets.opened().await.len() <= 1);
+    let [a, b, c] = names.map(user);
+    let open = async |user| bridge.puppets.open(user).await.unwrap().unwrap();
+    let room = room_of(&*open(&a).await, &*open(&b).await, None).await;
+    for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
+        let to = open(to).await;
+        let event = say(&open(from).await, &room, &[&to], "hello").await;
+        drop(to);
+        // Others come in between.
+        drop(open(&c).await);
+        let to = open(if from == &a { &b } else { &a }).await;
+        to.sweep().await.unwrap();
+        assert_eq!(body(&hear(&to, &room, &event).await.unwrap()), "hello");
+    }
 }
 
 /// A database that is older than the device it names: its one-time keys are taken.

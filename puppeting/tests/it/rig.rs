@@ -141,6 +141,11 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// Starts on the database at `path`, with the homeserver at `url`.
     pub(crate) async fn start(path: &std::path::Path, url: &str) -> Self {
+        Self::with(path, url, PuppetOptions::default()).await
+    }
+
+    /// Starts with other options.
+    pub(crate) async fn with(path: &std::path::Path, url: &str, options: PuppetOptions) -> Self {
         let key = SealingKey::load_or_create(&path.with_extension("key")).unwrap();
         let config = StoreConfig::new(path.to_str().unwrap());
         let store = Store::open(&config, key).await.unwrap();
@@ -151,7 +156,7 @@ impl Bridge {
             as_token: Token::new(AS_TOKEN),
             bot: user("whatsappbot"),
         };
-        let puppets = Puppets::new(config, store.clone(), PuppetOptions::default()).unwrap();
+        let puppets = Puppets::new(config, store.clone(), options).unwrap();
         Self { store, puppets }
     }
 
