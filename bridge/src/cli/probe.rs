@@ -30,7 +30,8 @@ pub(super) async fn homeserver(
             .as_str()
             .trim_end_matches('/')
             .to_owned(),
-        token: registration.map(|registration| registration.as_token.secret().to_owned()),
+        // Without the token: a homeserver that does not know it would refuse even this.
+        token: None,
         client: client::client()?,
     };
     match asker
@@ -63,9 +64,13 @@ pub(super) async fn homeserver(
             );
         }
     }
-    if registration.is_none() {
+    let Some(registration) = registration else {
         return Ok(());
-    }
+    };
+    let asker = Asker {
+        token: Some(registration.as_token.secret().to_owned()),
+        ..asker
+    };
     let token = as_token(&asker, config).await;
     let known = matches!(token, Finding::Good(_));
     report("as_token", token)?;
