@@ -211,7 +211,6 @@ impl Puppets {
         let slots: Vec<_> = lock(&self.inner.slots).values().cloned().collect();
         let mut open = Vec::with_capacity(slots.len());
         for slot in slots {
-            // A slot that is being opened will hear of the change when it reads the device lists.
             if let Ok(place) = slot.puppet.try_lock() {
                 open.extend(place.clone());
             }
@@ -337,8 +336,8 @@ impl Puppets {
         }
         if !keys.device_lists().is_empty() {
             self.record_device_lists(keys).await?;
-            for puppet in self.opened().await {
-                messages.entry(puppet.user_id().to_owned()).or_default();
+            for user in lock(&self.inner.slots).keys() {
+                messages.entry(user.clone()).or_default();
             }
         }
         let results = stream::iter(messages)

@@ -78,8 +78,21 @@ impl Puppet {
         updates: KeyUpdates,
     ) -> Result<Vec<NewRoomKey>, PuppetError> {
         self.usable()?;
+        let mut updates = updates;
         if !updates.device_lists.is_empty() {
-            self.devices_changed();
+            let tracked = self.tracked_users().await?;
+            let changed = &mut updates.device_lists.changed;
+            changed.retain(|user| tracked.contains(user));
+            if !changed.is_empty() {
+                self.devices_changed();
+            }
+        }
+        if !updates.is_urgent()
+            && updates.device_lists.changed.is_empty()
+            && updates.next_batch.is_none()
+        {
+            // The machine would save its whole account for nothing.
+            return Ok(Vec::new());
         }
         let low = updates
             .one_time_keys

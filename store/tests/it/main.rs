@@ -1,6 +1,7 @@
 //! The store on both databases.
 
 mod crash;
+mod fence;
 mod opening;
 mod queues;
 mod records;
