@@ -43,11 +43,23 @@ pub enum CommandError {
 /// Every command: its names (the first is the one that help shows), what it does, an example.
 const COMMANDS: &[(&[&str], &str, &str)] = &[
     (&["help"], "shows this list", "help"),
-    (&["enable"], "joins you to WhatsApp; shows first what you should know", "enable"),
+    (
+        &["enable"],
+        "joins you to WhatsApp; shows first what you should know",
+        "enable",
+    ),
     (&["accept"], "accepts what “enable” has shown", "accept"),
     (&["decline"], "goes no further", "decline"),
-    (&["status"], "says whether you are joined and connected", "status"),
-    (&["start-chat", "pm"], "opens the chat with a phone number", "start-chat +49 1511 2345678"),
+    (
+        &["status"],
+        "says whether you are joined and connected",
+        "status",
+    ),
+    (
+        &["start-chat", "pm"],
+        "opens the chat with a phone number",
+        "start-chat +49 1511 2345678",
+    ),
     (&["version"], "says which version this is", "version"),
 ];
 
@@ -73,7 +85,11 @@ pub fn help() -> String {
 /// A text for the user.
 pub fn parse(text: &str) -> Result<Command, CommandError> {
     let text = text.trim();
-    let text = text.strip_prefix("!wa ").or_else(|| text.strip_prefix('!')).unwrap_or(text).trim();
+    let text = text
+        .strip_prefix("!wa ")
+        .or_else(|| text.strip_prefix('!'))
+        .unwrap_or(text)
+        .trim();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     match word.to_lowercase().as_str() {
         "help" | "" => Ok(Command::Help),
@@ -113,15 +129,24 @@ mod tests {
     fn commands_and_their_neighbours() {
         assert_eq!(parse(" Enable "), Ok(Command::Enable));
         assert_eq!(parse("!wa help"), Ok(Command::Help));
-        assert!(matches!(parse("pm +4915112345678"), Ok(Command::StartChat(_))));
+        assert!(matches!(
+            parse("pm +4915112345678"),
+            Ok(Command::StartChat(_))
+        ));
         assert_eq!(parse("start-chat"), Err(CommandError::NumberMissing));
         assert_eq!(
             parse("enabel"),
-            Err(CommandError::Unknown { given: "enabel".into(), nearest: Some("enable") })
+            Err(CommandError::Unknown {
+                given: "enabel".into(),
+                nearest: Some("enable")
+            })
         );
         assert_eq!(
             parse("frobnicate"),
-            Err(CommandError::Unknown { given: "frobnicate".into(), nearest: None })
+            Err(CommandError::Unknown {
+                given: "frobnicate".into(),
+                nearest: None
+            })
         );
     }
 

@@ -14,7 +14,11 @@ use gatekeeper::{
 use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
-use store::{LogId, Millis, Store, inbox, logins as login_rows, portals::{self, Portal}, sends};
+use store::{
+    LogId, Millis, Store, inbox, logins as login_rows,
+    portals::{self, Portal},
+    sends,
+};
 
 use crate::{
     config::Config,
@@ -71,7 +75,13 @@ pub struct Core {
 impl Core {
     /// Puts the flows together over what is open already.
     #[must_use]
-    pub fn new(config: Config, store: Store, puppets: Puppets, profile: Profile, http: reqwest::Client) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        store: Store,
+        puppets: Puppets,
+        profile: Profile,
+        http: reqwest::Client,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
             let waker = this.clone();
             let workers = config.limits.workers;
@@ -104,7 +114,9 @@ impl Core {
 
     /// Sees to it that something is looked at.
     pub(crate) fn wake(&self, wake: Wake) {
-        let Some(core) = self.this.upgrade() else { return };
+        let Some(core) = self.this.upgrade() else {
+            return;
+        };
         if let Wake::Chat(login, peer) = wake {
             core.incoming.wake(&core, (login, peer));
             return;
@@ -153,13 +165,18 @@ impl Core {
     pub(crate) async fn wake_rooms_of(&self, login: &str) {
         match portals::by_login(&self.store, login).await {
             Ok(portals) => {
-                for room in portals.iter().filter_map(|portal| portal.room_id.as_deref()) {
+                for room in portals
+                    .iter()
+                    .filter_map(|portal| portal.room_id.as_deref())
+                {
                     if let Ok(room) = RoomId::parse(room) {
                         self.wake(Wake::Inbox(room));
                     }
                 }
             }
-            Err(error) => tracing::warn!(login = %self.log_id(login), %error, "rooms could not be woken"),
+            Err(error) => {
+                tracing::warn!(login = %self.log_id(login), %error, "rooms could not be woken")
+            }
         }
     }
 
@@ -180,7 +197,10 @@ impl Core {
         };
         if let Err(hold) = result.await {
             tracing::warn!(user = %self.log_id(user), reason = %hold.reason, "a device's inbox could not be read");
-            self.later.wake_after(Wake::Sweep(user.to_owned()), hold.after.unwrap_or(Duration::from_secs(15)));
+            self.later.wake_after(
+                Wake::Sweep(user.to_owned()),
+                hold.after.unwrap_or(Duration::from_secs(15)),
+            );
         }
     }
 
@@ -204,12 +224,17 @@ impl Core {
 
     /// A room's events could be handled.
     pub(crate) fn went_on(&self, room: &RoomId) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(room);
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(room);
     }
 
     /// Whether the database and the homeserver answer.
     pub(crate) async fn is_ready(&self) -> bool {
-        store::meta::get(&self.store, store::meta::DATABASE_ID).await.is_ok()
+        store::meta::get(&self.store, store::meta::DATABASE_ID)
+            .await
+            .is_ok()
     }
 
     /// A puppet that exists.
@@ -221,7 +246,9 @@ impl Core {
 
     /// A puppet, if it is one of ours and made.
     pub(crate) async fn puppet_if_known(&self, user: &str) -> Result<Option<Arc<Puppet>>, Hold> {
-        let Ok(user) = UserId::parse(user) else { return Ok(None) };
+        let Ok(user) = UserId::parse(user) else {
+            return Ok(None);
+        };
         if !self.config.is_own(&user) {
             return Ok(None);
         }
@@ -250,7 +277,9 @@ impl Core {
         if let Some(portal) = self.portal_cache.get(room) {
             return Ok(portal);
         }
-        let portal = portals::by_room(&self.store, room.as_str()).await?.map(Arc::new);
+        let portal = portals::by_room(&self.store, room.as_str())
+            .await?
+            .map(Arc::new);
         self.portal_cache.insert(room.to_owned(), portal.clone());
         Ok(portal)
     }
@@ -266,11 +295,17 @@ impl Core {
     }
 
     pub(crate) fn user(&self, id: &str) -> Result<OwnedUserId, Hold> {
-        UserId::parse(id).map_err(|_| Hold { after: None, reason: "a stored user id is damaged".to_owned() })
+        UserId::parse(id).map_err(|_| Hold {
+            after: None,
+            reason: "a stored user id is damaged".to_owned(),
+        })
     }
 
     pub(crate) fn room(&self, id: &str) -> Result<OwnedRoomId, Hold> {
-        RoomId::parse(id).map_err(|_| Hold { after: None, reason: "a stored room id is damaged".to_owned() })
+        RoomId::parse(id).map_err(|_| Hold {
+            after: None,
+            reason: "a stored room id is damaged".to_owned(),
+        })
     }
 
     /// A contact's address as the database keeps it: the person, whatever device was used.
@@ -286,7 +321,8 @@ impl Core {
     /// A stanza as the outbox keeps it.
     pub(crate) fn encode(&self, node: &Node) -> Result<Vec<u8>, Hold> {
         // The form that every decoder reads; the connection writes it the gatekeeper's way.
-        gatekeeper::stanza::encode(node, &EncodeOptions::default()).map_err(|error| Hold::failed(&error))
+        gatekeeper::stanza::encode(node, &EncodeOptions::default())
+            .map_err(|error| Hold::failed(&error))
     }
 
     /// How logins connect.
@@ -306,6 +342,8 @@ impl Core {
     /// The present time.
     pub(crate) fn now(&self) -> Millis {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        since.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
     }
 }

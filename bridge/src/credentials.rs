@@ -20,21 +20,30 @@ pub(crate) struct LoginCredentials {
 
 impl LoginCredentials {
     pub(crate) fn new(core: Arc<Core>, mxid: &str) -> Self {
-        Self { core, mxid: mxid.to_owned() }
+        Self {
+            core,
+            mxid: mxid.to_owned(),
+        }
     }
 }
 
 #[async_trait]
 impl CredentialsProvider for LoginCredentials {
     async fn credentials(&self) -> Result<Credentials, BoxError> {
-        let row = logins::get(&self.core.store, &self.mxid).await?.ok_or("the login is gone")?;
+        let row = logins::get(&self.core.store, &self.mxid)
+            .await?
+            .ok_or("the login is gone")?;
         let noise = row.noise_key.ok_or("the login has no Noise key")?;
         let jid: gatekeeper::stanza::Jid = row.jid.ok_or("the login is not enlisted")?.parse()?;
         let account_id = jid.user.parse()?;
-        let token = tokens::identity_token(&self.core, &self.mxid).await.map_err(|hold| hold.reason)?;
+        let token = tokens::identity_token(&self.core, &self.mxid)
+            .await
+            .map_err(|hold| hold.reason)?;
         Ok(Credentials {
             static_key: StaticKeyPair::from_bytes(
-                (&*noise).try_into().map_err(|_| "the login's Noise key is damaged")?,
+                (&*noise)
+                    .try_into()
+                    .map_err(|_| "the login's Noise key is damaged")?,
             ),
             account_id,
             token,

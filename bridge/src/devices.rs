@@ -12,7 +12,10 @@ const FEW_KEYS: u64 = 5;
 pub(crate) fn worth_keeping(core: &Core, mut changes: CryptoChanges) -> Option<String> {
     changes.device_lists.left.clear();
     // The puppets change their own devices themselves.
-    changes.device_lists.changed.retain(|user| !core.config.is_own(user));
+    changes
+        .device_lists
+        .changed
+        .retain(|user| !core.config.is_own(user));
     String::from_utf8(changes.worth_keeping(FEW_KEYS)?).ok()
 }
 
@@ -36,8 +39,13 @@ mod tests {
     #[test]
     fn what_goes_into_the_inbox_comes_out_for_the_puppets() {
         let mut changes = CryptoChanges::default();
-        changes.device_lists.changed.push(ruma::user_id!("@alice:localhost").to_owned());
-        let row = changes.worth_keeping(FEW_KEYS).expect("a changed list asks for work");
+        changes
+            .device_lists
+            .changed
+            .push(ruma::user_id!("@alice:localhost").to_owned());
+        let row = changes
+            .worth_keeping(FEW_KEYS)
+            .expect("a changed list asks for work");
         let keys = transaction_keys(&String::from_utf8(row).expect("JSON"));
         assert_eq!(keys.device_lists().changed, ["@alice:localhost"]);
     }

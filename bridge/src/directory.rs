@@ -8,7 +8,10 @@ use gatekeeper::{
     connection::{Connection, QueryError},
     signal::Bundle,
     stanza::Jid,
-    stanzas::{self, keys, usync::{self, ContactState}},
+    stanzas::{
+        self, keys,
+        usync::{self, ContactState},
+    },
 };
 use store::{
     Batch,
@@ -21,13 +24,18 @@ use crate::{core::Core, passes::Hold, phone::PhoneNumber};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreachable {
     /// Nobody with this number, or nobody who takes messages from other messengers.
-    #[error("nobody with this number can be reached through WhatsApp. They must use WhatsApp in Europe and have third-party chats turned on in its settings")]
+    #[error(
+        "nobody with this number can be reached through WhatsApp. They must use WhatsApp in Europe and have third-party chats turned on in its settings"
+    )]
     NotFound,
 }
 
 /// An address from its text in the database.
 pub(crate) fn parse(jid: &str) -> Result<Jid, Hold> {
-    jid.parse().map_err(|_| Hold { after: None, reason: "a stored address is damaged".to_owned() })
+    jid.parse().map_err(|_| Hold {
+        after: None,
+        reason: "a stored address is damaged".to_owned(),
+    })
 }
 
 /// The address of a phone number, as `login` sees it: from the contacts, else from the gatekeeper.
@@ -39,7 +47,11 @@ pub(crate) async fn resolve(
     if let Some(contact) = contacts::by_phone(&core.store, login, phone.digits()).await? {
         return Ok(Ok(contact.peer));
     }
-    let connection = core.logins.get(login).ok_or_else(Hold::not_connected)?.connection;
+    let connection = core
+        .logins
+        .get(login)
+        .ok_or_else(Hold::not_connected)?
+        .connection;
     let jid = match core.profile.jid_of(&phone.international()) {
         Some(jid) => jid,
         None => match ask(&connection, phone).await? {
@@ -60,7 +72,10 @@ async fn ask(connection: &Connection, phone: &PhoneNumber) -> Result<Option<Jid>
         sid: stanzas::id::derived(&["usync", phone.digits()]),
         phones: vec![phone.international()],
     };
-    let answer = connection.query(query.to_node()).await.map_err(|error| unanswered(&error))?;
+    let answer = connection
+        .query(query.to_node())
+        .await
+        .map_err(|error| unanswered(&error))?;
     let found = usync::parse_contacts(&answer).map_err(|error| Hold::failed(&error))?;
     Ok(found
         .into_iter()
@@ -88,7 +103,10 @@ pub(crate) async fn phone_of(
     {
         return Ok(Some(phone));
     }
-    let phone = core.profile.phone_of(&parse(peer)?).and_then(|phone| phone.parse().ok());
+    let phone = core
+        .profile
+        .phone_of(&parse(peer)?)
+        .and_then(|phone| phone.parse().ok());
     if let Some(phone) = &phone {
         let mut batch = Batch::new();
         contacts::put(&mut batch, &contact(login, peer, phone));
@@ -99,7 +117,11 @@ pub(crate) async fn phone_of(
 
 /// Fetches the keys that open a session with a contact.
 pub(crate) async fn bundle(core: &Arc<Core>, login: &str, peer: &str) -> Result<Bundle, Hold> {
-    let connection = core.logins.get(login).ok_or_else(Hold::not_connected)?.connection;
+    let connection = core
+        .logins
+        .get(login)
+        .ok_or_else(Hold::not_connected)?
+        .connection;
     let jid = parse(peer)?;
     let answer = connection
         .query(keys::KeysRequest::fetch(jid.clone()).to_node())

@@ -74,9 +74,13 @@ pub(crate) async fn run(core: &Arc<Core>, user: &Consented<'_>) -> Result<Outcom
         other => prepare(core, mxid, other).await?,
     };
     let form = form(core, &row).await?;
-    let answer = enlist(&core.http, core.config.gatekeeper.enlistment.as_str(), &form)
-        .await
-        .map_err(|error| Hold::failed(&error))?;
+    let answer = enlist(
+        &core.http,
+        core.config.gatekeeper.enlistment.as_str(),
+        &form,
+    )
+    .await
+    .map_err(|error| Hold::failed(&error))?;
     match answer {
         EnlistAnswer::Ok { login } => {
             if let Some(integrator) = core.config.gatekeeper.integrator
@@ -98,7 +102,13 @@ pub(crate) async fn run(core: &Arc<Core>, user: &Consented<'_>) -> Result<Outcom
 
 async fn refuse(core: &Arc<Core>, mxid: &str, reason: &str) -> Result<Outcome, Hold> {
     let mut batch = Batch::new();
-    logins::set_state(&mut batch, mxid, logins::State::Refused, Some(reason), core.now());
+    logins::set_state(
+        &mut batch,
+        mxid,
+        logins::State::Refused,
+        Some(reason),
+        core.now(),
+    );
     core.store.commit(batch).await?;
     tracing::warn!(login = %core.log_id(mxid), reason, "enlistment refused");
     Ok(Outcome::Refused(reason.to_owned()))
@@ -142,20 +152,27 @@ async fn prepare(
     signal::put_signed_prekey(&mut batch, mxid, signed.id(), record, now);
     core.store.commit(batch).await?;
     core.sessions.forget(mxid);
-    logins::get(&core.store, mxid)
-        .await?
-        .ok_or_else(|| Hold { after: None, reason: "the login is gone".to_owned() })
+    logins::get(&core.store, mxid).await?.ok_or_else(|| Hold {
+        after: None,
+        reason: "the login is gone".to_owned(),
+    })
 }
 
 async fn form(core: &Arc<Core>, row: &logins::Login) -> Result<EnlistForm, Hold> {
-    let missing = || Hold { after: None, reason: "the login has no keys".to_owned() };
+    let missing = || Hold {
+        after: None,
+        reason: "the login has no keys".to_owned(),
+    };
     let identity = Identity::from_bytes(row.identity.as_deref().ok_or_else(missing)?)
         .map_err(|error| Hold::failed(&error))?;
     let noise = row.noise_key.as_deref().ok_or_else(missing)?;
     let noise = StaticKeyPair::from_bytes(noise.try_into().map_err(|_| missing())?);
-    let (signed, _) =
-        signal::current_signed_prekey(&core.store, &row.mxid).await?.ok_or_else(missing)?;
-    let signed = SignedPreKey::from_bytes(&signed.record).map_err(|error| Hold::failed(&error))?.public();
+    let (signed, _) = signal::current_signed_prekey(&core.store, &row.mxid)
+        .await?
+        .ok_or_else(missing)?;
+    let signed = SignedPreKey::from_bytes(&signed.record)
+        .map_err(|error| Hold::failed(&error))?
+        .public();
     Ok(EnlistForm {
         authkey: noise.public(),
         registration_id: identity.registration_id(),
@@ -175,7 +192,13 @@ pub(crate) async fn refused(core: &Arc<Core>, mxid: &str, class: FailureClass) {
         _ => return,
     };
     let mut batch = Batch::new();
-    logins::set_state(&mut batch, mxid, logins::State::Refused, Some(&text), core.now());
+    logins::set_state(
+        &mut batch,
+        mxid,
+        logins::State::Refused,
+        Some(&text),
+        core.now(),
+    );
     if let Err(error) = core.store.commit(batch).await {
         tracing::warn!(login = %core.log_id(mxid), %error, "a refusal could not be noted");
     }

@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 /// `part` tells apart the events that one stanza becomes (its text, a notice about it).
 #[must_use]
 pub fn transaction_id(login: &str, peer: &str, stanza_id: &str, part: &str) -> String {
-    format!("wa{}", hex::encode(&digest(&["txn", login, peer, stanza_id, part])[..20]))
+    format!(
+        "wa{}",
+        hex::encode(&digest(&["txn", login, peer, stanza_id, part])[..20])
+    )
 }
 
 /// Localpart of the alias that makes the creation of a portal's room idempotent: a second
@@ -17,6 +20,11 @@ pub fn transaction_id(login: &str, peer: &str, stanza_id: &str, part: &str) -> S
 pub fn portal_alias(prefix: &str, login: &str, peer: &str, attempt: u32) -> String {
     let digest = digest(&["alias", login, peer, &attempt.to_string()]);
     format!("{prefix}{}", hex::encode(&digest[..16]))
+}
+
+/// A short digest of parts, in hexadecimal.
+pub(crate) fn short_digest(parts: &[&str]) -> String {
+    hex::encode(&digest(parts)[..8])
 }
 
 fn digest(parts: &[&str]) -> [u8; 32] {
@@ -35,8 +43,17 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_into_each_other() {
-        assert_ne!(transaction_id("a", "bc", "d", ""), transaction_id("ab", "c", "d", ""));
-        assert_ne!(transaction_id("a", "b", "c", "0"), transaction_id("a", "b", "c", "1"));
-        assert_ne!(portal_alias("whatsapp_", "a", "b", 0), portal_alias("whatsapp_", "b", "a", 0));
+        assert_ne!(
+            transaction_id("a", "bc", "d", ""),
+            transaction_id("ab", "c", "d", "")
+        );
+        assert_ne!(
+            transaction_id("a", "b", "c", "0"),
+            transaction_id("a", "b", "c", "1")
+        );
+        assert_ne!(
+            portal_alias("whatsapp_", "a", "b", 0),
+            portal_alias("whatsapp_", "b", "a", 0)
+        );
     }
 }

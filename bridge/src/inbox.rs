@@ -10,7 +10,7 @@ use store::{Batch, LogId, inbox};
 use crate::{
     appservice::{RawTransaction, SinkError, TransactionSink},
     core::{Core, Wake},
-    devices, management, outgoing,
+    devices, ids, management, outgoing,
     passes::Hold,
     phone::PhoneNumber,
     portals,
@@ -55,6 +55,21 @@ impl Intake {
     }
 }
 
+/// Under which name a transaction is remembered: its id and what is in it.
+///
+/// The id alone does not do. Synapse counts from 1 again after a restart (when it had nothing unsent), and what comes under a
+/// used number then is new. A transaction that is sent again has the same events, but may have lost its to-device messages on
+/// the way, so those count only where there are no events.
+fn transaction_key(txn_id: &str, body: &RawTransaction) -> String {
+    let mut parts = vec![txn_id];
+    if body.events.is_empty() {
+        parts.extend(body.to_device.iter().map(|message| message.json.get()));
+    } else {
+        parts.extend(body.events.iter().map(|event| event.event_id.as_str()));
+    }
+    format!("{txn_id}-{}", ids::short_digest(&parts))
+}
+
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> SinkError {
     SinkError::Unavailable(Box::new(error))
 }
@@ -63,6 +78,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> SinkErr
 impl TransactionSink for Intake {
     async fn transaction(&self, txn_id: &str, body: RawTransaction) -> Result<(), SinkError> {
         let core = &self.core;
+        let txn_id = transaction_key(txn_id, &body);
         let mut rooms = Vec::new();
         let mut events = Vec::with_capacity(body.events.len());
         for event in body.events {
@@ -97,7 +113,7 @@ impl TransactionSink for Intake {
             &core.store,
             inbox::Transaction {
                 hs: core.server.to_string(),
-                txn_id: txn_id.to_owned(),
+                txn_id,
                 received_ts: core.now(),
                 events,
                 to_device,
@@ -108,7 +124,11 @@ impl TransactionSink for Intake {
         .map_err(unavailable)?;
         if keys {
             // The keys come first: the events may need them.
-            core.after_keys.rooms.lock().unwrap_or_else(PoisonError::into_inner).extend(rooms);
+            core.after_keys
+                .rooms
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(rooms);
             core.wake(Wake::Keys);
         } else {
             for room in rooms {
@@ -122,7 +142,9 @@ impl TransactionSink for Intake {
         let Some(phone) = self.core.config.phone_of(user) else {
             return Ok(*user == *self.core.bot);
         };
-        portals::ghost_of_number(&self.core, &phone).await.map_err(unavailable)?;
+        portals::ghost_of_number(&self.core, &phone)
+            .await
+            .map_err(unavailable)?;
         Ok(true)
     }
 
@@ -132,7 +154,9 @@ impl TransactionSink for Intake {
     }
 
     async fn contact(&self, phone: &PhoneNumber) -> Result<Option<OwnedUserId>, SinkError> {
-        let ghost = portals::ghost_of_number(&self.core, phone).await.map_err(unavailable)?;
+        let ghost = portals::ghost_of_number(&self.core, phone)
+            .await
+            .map_err(unavailable)?;
         Ok(Some(ghost))
     }
 
@@ -148,7 +172,8 @@ pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
         let events = match inbox::next(&core.store, room.as_str(), after, PAGE).await {
             Ok(events) => events,
             Err(error) => {
-                core.later.wake_after(Wake::Inbox(room.to_owned()), crate::later::backoff(2));
+                core.later
+                    .wake_after(Wake::Inbox(room.to_owned()), crate::later::backoff(2));
                 tracing::warn!(%error, "the inbox cannot be read");
                 return;
             }
@@ -159,7 +184,9 @@ pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
         let more = events.len() == PAGE as usize;
         if let Err(hold) = handle(core, room, events).await {
             let attempts = core.held(room);
-            let delay = hold.after.unwrap_or_else(|| crate::later::backoff(attempts));
+            let delay = hold
+                .after
+                .unwrap_or_else(|| crate::later::backoff(attempts));
             tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
             core.later.wake_after(Wake::Inbox(room.to_owned()), delay);
             return;
@@ -199,11 +226,16 @@ async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) ->
 pub(crate) async fn keys_pass(core: &Arc<Core>) {
     loop {
         let rooms = std::mem::take(
-            &mut *core.after_keys.rooms.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *core
+                .after_keys
+                .rooms
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         );
         if let Err(hold) = keys(core).await {
             tracing::warn!(reason = %hold.reason, "room keys wait");
-            core.later.wake_after(Wake::Keys, hold.after.unwrap_or(crate::later::backoff(1)));
+            core.later
+                .wake_after(Wake::Keys, hold.after.unwrap_or(crate::later::backoff(1)));
         }
         if rooms.is_empty() {
             return;
@@ -238,13 +270,21 @@ async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
             inbox::to_device::done(&mut done, row.seq);
-            if let (Ok(user), Ok(event)) =
-                (UserId::parse(&row.user_id), serde_json::from_str(&row.body).map(Raw::from_json))
-            {
-                messages.push(ToDevice { user, device: row.device_id.into(), event });
+            if let (Ok(user), Ok(event)) = (
+                UserId::parse(&row.user_id),
+                serde_json::from_str(&row.body).map(Raw::from_json),
+            ) {
+                messages.push(ToDevice {
+                    user,
+                    device: row.device_id.into(),
+                    event,
+                });
             }
         }
-        let found = core.puppets.receive(&TransactionKeys::default(), messages).await?;
+        let found = core
+            .puppets
+            .receive(&TransactionKeys::default(), messages)
+            .await?;
         core.keys_arrived(&found);
         // The rows go after the keys in them are durable; a crash in between hands them over once more, which does no harm.
         core.store.commit(done).await?;

@@ -20,7 +20,13 @@ use ruma::OwnedRoomId;
 use store::{Batch, messages, portals::Portal, sends, undecryptable};
 
 use crate::{
-    core::Core, ids, lanes::Lanes, passes::Hold, portals, posting, retries, sessions::{Session, SessionError}, translate,
+    core::Core,
+    ids,
+    lanes::Lanes,
+    passes::Hold,
+    portals, posting, retries,
+    sessions::{Session, SessionError},
+    translate,
 };
 
 /// Messages of one contact that are kept here while they wait. The gatekeeper has them all; what does not fit is asked for
@@ -50,7 +56,10 @@ struct Queue {
 
 impl Incoming {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { waiting: Mutex::default(), lanes: Lanes::new(at_once) }
+        Self {
+            waiting: Mutex::default(),
+            lanes: Lanes::new(at_once),
+        }
     }
 
     /// Takes a message from a connection. Does not wait.
@@ -131,12 +140,15 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
             Ok(count) => core.incoming.finished(&chat, count),
             Err(hold) => {
                 let attempts = core.incoming.failed(&chat);
-                let delay = hold.after.unwrap_or_else(|| crate::later::backoff(attempts));
+                let delay = hold
+                    .after
+                    .unwrap_or_else(|| crate::later::backoff(attempts));
                 tracing::warn!(
                     login = %core.log_id(&chat.0), peer = %core.log_id(&chat.1), reason = %hold.reason, ?delay,
                     "messages from WhatsApp wait"
                 );
-                core.later.wake_after(crate::core::Wake::Chat(chat.0, chat.1), delay);
+                core.later
+                    .wake_after(crate::core::Wake::Chat(chat.0, chat.1), delay);
                 return;
             }
         }
@@ -172,7 +184,11 @@ async fn handle(
             portal: &portal,
             room: &room,
             ghost: &ghost,
-            session: core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?,
+            session: core
+                .sessions
+                .open(login, peer)
+                .await
+                .map_err(|error| Hold::failed(&error))?,
             batch: Batch::new(),
             receipts: &mut receipts,
             retries: Vec::new(),
@@ -189,7 +205,12 @@ async fn handle(
                 Err(hold) => return Err(hold),
             }
         }
-        let Work { session, mut batch, retries: again, .. } = work;
+        let Work {
+            session,
+            mut batch,
+            retries: again,
+            ..
+        } = work;
         session.save(&mut batch, core.now());
         ghost.commit_with(batch).await?;
         drop(session);
@@ -220,7 +241,11 @@ async fn known(
     let mut known = HashSet::new();
     for stanza in stanzas {
         let again = stanza.offline.is_some() || stanza.encs.iter().any(|enc| enc.count > 0);
-        if again && messages::get(&core.store, login, peer, &stanza.id).await?.is_some() {
+        if again
+            && messages::get(&core.store, login, peer, &stanza.id)
+                .await?
+                .is_some()
+        {
             known.insert(stanza.id.clone());
         }
     }
@@ -274,15 +299,26 @@ impl Work<'_> {
 
     async fn decrypt(&mut self, stanza: &IncomingMessage) -> Result<Decrypted, Hold> {
         let mut last = SignalError::NoSession;
-        for Enc { kind, ciphertext, .. } in &stanza.encs {
-            let Ok(kind) = kind.as_str().parse::<EncKind>() else { continue };
-            match self.session.decrypt(kind, ciphertext, &mut self.batch).await {
+        for Enc {
+            kind, ciphertext, ..
+        } in &stanza.encs
+        {
+            let Ok(kind) = kind.as_str().parse::<EncKind>() else {
+                continue;
+            };
+            match self
+                .session
+                .decrypt(kind, ciphertext, &mut self.batch)
+                .await
+            {
                 Ok(opened) => {
                     return Ok(Decrypted::Content(match message::decode(&opened.content) {
                         Ok(body) => body,
                         Err(error) => {
                             tracing::warn!(stanza = %self.core.log_id(&stanza.id), %error, "a message is damaged inside");
-                            Body::Unknown { kind: "damaged message".to_owned() }
+                            Body::Unknown {
+                                kind: "damaged message".to_owned(),
+                            }
                         }
                     }));
                 }
@@ -296,8 +332,14 @@ impl Work<'_> {
 
     /// Puts what was read into the room.
     async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
-        self.send(stanza, "", "m.room.message", &translate::to_matrix(body)).await?;
-        undecryptable::done(&mut self.batch, &self.portal.login, &self.portal.peer, &stanza.id);
+        self.send(stanza, "", "m.room.message", &translate::to_matrix(body))
+            .await?;
+        undecryptable::done(
+            &mut self.batch,
+            &self.portal.login,
+            &self.portal.peer,
+            &stanza.id,
+        );
         self.receipts.extend(self.core.profile.taken(stanza));
         Ok(())
     }
@@ -310,7 +352,10 @@ impl Work<'_> {
         content: &serde_json::Value,
     ) -> Result<(), Hold> {
         let (login, peer) = (&self.portal.login, &self.portal.peer);
-        let encrypted = self.ghost.encrypt(self.room, kind, self.core.raw(content)?).await?;
+        let encrypted = self
+            .ghost
+            .encrypt(self.room, kind, self.core.raw(content)?)
+            .await?;
         let ts = i64::try_from(stanza.t.saturating_mul(1000)).unwrap_or(i64::MAX);
         let ts = if ts == 0 { self.core.now() } else { ts };
         let txn_id = ids::transaction_id(login, peer, &stanza.id, part);
@@ -320,7 +365,14 @@ impl Work<'_> {
                 login: Some(login.clone()),
                 peer: Some(peer.clone()),
                 stanza_id: Some(stanza.id.clone()),
-                ..posting::event(self.ghost, self.room, txn_id, "m.room.encrypted", encrypted.json().get(), ts)
+                ..posting::event(
+                    self.ghost,
+                    self.room,
+                    txn_id,
+                    "m.room.encrypted",
+                    encrypted.json().get(),
+                    ts,
+                )
             },
         );
         messages::put(
@@ -340,7 +392,11 @@ impl Work<'_> {
     }
 
     /// Asks for the message again; after the last try, says in the room that one was lost.
-    async fn unreadable(&mut self, stanza: &IncomingMessage, error: &SignalError) -> Result<(), Hold> {
+    async fn unreadable(
+        &mut self,
+        stanza: &IncomingMessage,
+        error: &SignalError,
+    ) -> Result<(), Hold> {
         let (login, peer) = (&self.portal.login, &self.portal.peer);
         let tries = undecryptable::get(&self.core.store, login, peer, &stanza.id)
             .await?
@@ -350,7 +406,13 @@ impl Work<'_> {
             "a message from WhatsApp cannot be decrypted"
         );
         if tries >= u32::from(retries::LIMIT) {
-            self.event(stanza, &Body::Unknown { kind: "message that could not be decrypted".to_owned() }).await?;
+            self.event(
+                stanza,
+                &Body::Unknown {
+                    kind: "message that could not be decrypted".to_owned(),
+                },
+            )
+            .await?;
             return Ok(());
         }
         undecryptable::count(&mut self.batch, login, peer, &stanza.id, self.core.now());

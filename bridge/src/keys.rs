@@ -34,7 +34,11 @@ pub(crate) async fn refill(core: &Arc<Core>, login: &str, left: Option<u32>) {
 async fn try_refill(core: &Arc<Core>, login: &str, left: Option<u32>) -> Result<(), Hold> {
     // One upload of a login at a time: two would draw the same ids.
     let _lock = core.key_locks.lock(&login.to_owned()).await;
-    let connection = core.logins.get(login).ok_or_else(Hold::not_connected)?.connection;
+    let connection = core
+        .logins
+        .get(login)
+        .ok_or_else(Hold::not_connected)?
+        .connection;
     let left = match left {
         Some(left) => left,
         None => {
@@ -51,7 +55,11 @@ async fn try_refill(core: &Arc<Core>, login: &str, left: Option<u32>) -> Result<
     let row = row(core, login).await?;
     let identity = identity(&row)?;
     let first = signal::count_prekeys(&core.store, login).await? == 0;
-    let count = if first { core.profile.keys.first_upload } else { core.profile.keys.batch };
+    let count = if first {
+        core.profile.keys.first_upload
+    } else {
+        core.profile.keys.batch
+    };
     let mut uploads = signal::prekeys_to_upload(&core.store, login, count).await?;
     if uploads.is_empty() {
         make(core, login, row.next_prekey_id, count).await?;
@@ -88,7 +96,12 @@ async fn make(core: &Arc<Core>, login: &str, from: u32, count: u32) -> Result<()
         .map_err(|error| Hold::failed(&error))?;
     let mut batch = Batch::new();
     for key in &keys {
-        signal::put_prekey(&mut batch, login, key.id(), Secret::new(key.to_bytes().to_vec()));
+        signal::put_prekey(
+            &mut batch,
+            login,
+            key.id(),
+            Secret::new(key.to_bytes().to_vec()),
+        );
     }
     logins::take_prekey_ids(&mut batch, login, from, next);
     core.store.commit(batch).await?;
@@ -99,21 +112,32 @@ async fn make(core: &Arc<Core>, login: &str, from: u32, count: u32) -> Result<()
 async fn rotate(core: &Arc<Core>, login: &str) -> Result<(), Hold> {
     let _lock = core.key_locks.lock(&login.to_owned()).await;
     let now = core.now();
-    let Some((current, created_ts)) = signal::current_signed_prekey(&core.store, login).await? else {
+    let Some((current, created_ts)) = signal::current_signed_prekey(&core.store, login).await?
+    else {
         return Ok(());
     };
     let age = now.saturating_sub(created_ts);
     if age < i64::from(core.profile.keys.rotate_signed_days).saturating_mul(DAY_MS) {
         return Ok(());
     }
-    let connection = core.logins.get(login).ok_or_else(Hold::not_connected)?.connection;
+    let connection = core
+        .logins
+        .get(login)
+        .ok_or_else(Hold::not_connected)?
+        .connection;
     let identity = identity(&row(core, login).await?)?;
     let key = SignedPreKey::generate(next_prekey_id(current.id), &identity, &mut rand::rng())
         .map_err(|error| Hold::failed(&error))?;
     // Durable before it is published; an upload that is cut short is made up for by the next one.
     let keep = i64::from(core.profile.keys.keep_signed_days).saturating_mul(DAY_MS);
     let mut batch = Batch::new();
-    signal::put_signed_prekey(&mut batch, login, key.id(), Secret::new(key.to_bytes().to_vec()), now);
+    signal::put_signed_prekey(
+        &mut batch,
+        login,
+        key.id(),
+        Secret::new(key.to_bytes().to_vec()),
+        now,
+    );
     signal::prune_signed_prekeys(&mut batch, login, now.saturating_sub(keep));
     core.store.commit(batch).await?;
     connection
@@ -136,9 +160,11 @@ pub(crate) async fn for_retry(core: &Arc<Core>, login: &str) -> Result<Bundle, H
     signal::prekey_uploaded(&mut batch, login, row.next_prekey_id);
     core.store.commit(batch).await?;
     let prekey = match record {
-        Some(record) => {
-            Some(PreKey::from_bytes(&record.record).map_err(|error| Hold::failed(&error))?.public())
-        }
+        Some(record) => Some(
+            PreKey::from_bytes(&record.record)
+                .map_err(|error| Hold::failed(&error))?
+                .public(),
+        ),
         None => None,
     };
     Ok(Bundle {
@@ -158,7 +184,11 @@ pub(crate) async fn registration_id(core: &Arc<Core>, login: &str) -> Result<u32
 pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Notification) {
     let peer = core.peer_id(&notice.from);
     let result = async {
-        let mut session = core.sessions.open(login, &peer).await.map_err(|error| Hold::failed(&error))?;
+        let mut session = core
+            .sessions
+            .open(login, &peer)
+            .await
+            .map_err(|error| Hold::failed(&error))?;
         session.drop_session();
         let mut batch = Batch::new();
         session.save(&mut batch, core.now());
@@ -173,27 +203,35 @@ pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Not
                 let _ = running.connection.send(notice.ack().to_node()).await;
             }
         }
-        Err(hold) => tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be dropped"),
+        Err(hold) => {
+            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be dropped")
+        }
     }
 }
 
 async fn row(core: &Arc<Core>, login: &str) -> Result<logins::Login, Hold> {
-    logins::get(&core.store, login)
-        .await?
-        .ok_or_else(|| Hold { after: None, reason: "the login is gone".to_owned() })
+    logins::get(&core.store, login).await?.ok_or_else(|| Hold {
+        after: None,
+        reason: "the login is gone".to_owned(),
+    })
 }
 
 fn identity(row: &logins::Login) -> Result<Identity, Hold> {
-    let bytes = row
-        .identity
-        .as_deref()
-        .ok_or_else(|| Hold { after: None, reason: "the login has no Signal identity".to_owned() })?;
+    let bytes = row.identity.as_deref().ok_or_else(|| Hold {
+        after: None,
+        reason: "the login has no Signal identity".to_owned(),
+    })?;
     Identity::from_bytes(bytes).map_err(|error| Hold::failed(&error))
 }
 
 async fn signed_key(core: &Arc<Core>, login: &str) -> Result<SignedPreKeyPublic, Hold> {
     let (row, _) = signal::current_signed_prekey(&core.store, login)
         .await?
-        .ok_or_else(|| Hold { after: None, reason: "the login has no signed prekey".to_owned() })?;
-    Ok(SignedPreKey::from_bytes(&row.record).map_err(|error| Hold::failed(&error))?.public())
+        .ok_or_else(|| Hold {
+            after: None,
+            reason: "the login has no signed prekey".to_owned(),
+        })?;
+    Ok(SignedPreKey::from_bytes(&row.record)
+        .map_err(|error| Hold::failed(&error))?
+        .public())
 }

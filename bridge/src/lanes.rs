@@ -29,13 +29,18 @@ pub struct Lanes<K> {
 
 impl<K> Clone for Lanes<K> {
     fn clone(&self) -> Self {
-        Self { running: self.running.clone(), permits: self.permits.clone() }
+        Self {
+            running: self.running.clone(),
+            permits: self.permits.clone(),
+        }
     }
 }
 
 impl<K> fmt::Debug for Lanes<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").field("permits", &self.permits).finish_non_exhaustive()
+        f.debug_struct("Lanes")
+            .field("permits", &self.permits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -43,7 +48,10 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     /// Lanes of which at most `at_once` work at the same time.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        Self { running: Arc::default(), permits: Arc::new(Semaphore::new(at_once)) }
+        Self {
+            running: Arc::default(),
+            permits: Arc::new(Semaphore::new(at_once)),
+        }
     }
 
     /// Sees to it that `pass` runs for `key` once more after this call: starts the lane, or has the
@@ -63,10 +71,15 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
         }
         let lanes = self.clone();
         tokio::spawn(async move {
-            let mut guard = LaneGuard { lanes, key: Some(key.clone()) };
+            let mut guard = LaneGuard {
+                lanes,
+                key: Some(key.clone()),
+            };
             loop {
                 // The permit goes back between two passes, so a busy lane does not starve a waiting one.
-                let Ok(permit) = guard.lanes.permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = guard.lanes.permits.clone().acquire_owned().await else {
+                    return;
+                };
                 pass(key.clone()).await;
                 drop(permit);
                 if !guard.lanes.again(&key) {
@@ -96,7 +109,10 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     /// How many lanes have work now.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }
 
@@ -109,7 +125,11 @@ struct LaneGuard<K: Clone + Eq + Hash + Send + 'static> {
 impl<K: Clone + Eq + Hash + Send + 'static> Drop for LaneGuard<K> {
     fn drop(&mut self) {
         if let Some(key) = &self.key {
-            self.lanes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            self.lanes
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(key);
         }
     }
 }
@@ -121,7 +141,9 @@ pub struct KeyedLocks<K> {
 
 impl<K> Default for KeyedLocks<K> {
     fn default() -> Self {
-        Self { locks: Mutex::default() }
+        Self {
+            locks: Mutex::default(),
+        }
     }
 }
 
@@ -178,7 +200,11 @@ mod tests {
         while lanes.busy() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(passes.load(Ordering::SeqCst), 2, "two wakes while running are one more pass");
+        assert_eq!(
+            passes.load(Ordering::SeqCst),
+            2,
+            "two wakes while running are one more pass"
+        );
     }
 
     #[tokio::test]

@@ -13,7 +13,9 @@ pub struct Later<K> {
 
 impl<K> Clone for Later<K> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone() }
+        Self {
+            queue: self.queue.clone(),
+        }
     }
 }
 
@@ -90,7 +92,9 @@ mod tests {
         later.wake_after("a", Duration::from_millis(1));
         let mut next = async || {
             let deadline = Duration::from_secs(60);
-            tokio::time::timeout(deadline, due.recv()).await.expect("due within the minute")
+            tokio::time::timeout(deadline, due.recv())
+                .await
+                .expect("due within the minute")
         };
         assert_eq!(next().await, Some("a"));
         assert_eq!(next().await, Some("b"));

@@ -14,12 +14,7 @@ use gatekeeper::{
 use store::{Batch, LogId, logins, messages, outbox};
 use tokio::sync::{Notify, mpsc};
 
-use crate::{
-    core::Core,
-    credentials::LoginCredentials,
-    delivery::Courier,
-    keys, notices,
-};
+use crate::{core::Core, credentials::LoginCredentials, delivery::Courier, keys, notices};
 
 /// Stanzas that are looked at together, so that their rows share a commit.
 const AT_ONCE: usize = 256;
@@ -48,12 +43,19 @@ impl Login {
 impl Logins {
     /// The handle of a login, if it runs.
     pub(crate) fn get(&self, mxid: &str) -> Option<Login> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(mxid).cloned()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(mxid)
+            .cloned()
     }
 
     /// How many run.
     pub(crate) fn len(&self) -> usize {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Starts a login that is enlisted; one that runs already is left alone.
@@ -63,9 +65,11 @@ impl Logins {
             return;
         }
         let credentials = Arc::new(LoginCredentials::new(core.clone(), mxid));
-        let (connection, events) =
-            Connection::spawn(core.connection_config(mxid), credentials);
-        let login = Login { connection, outbox: Arc::default() };
+        let (connection, events) = Connection::spawn(core.connection_config(mxid), credentials);
+        let login = Login {
+            connection,
+            outbox: Arc::default(),
+        };
         running.insert(mxid.to_owned(), login.clone());
         let follower = Follower {
             core: core.clone(),
@@ -79,7 +83,11 @@ impl Logins {
 
     /// Ends a login's connection and forgets it.
     pub(crate) async fn stop(&self, mxid: &str) {
-        let login = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(mxid);
+        let login = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(mxid);
         if let Some(login) = login {
             login.connection.stop().await;
         }
@@ -123,7 +131,9 @@ impl Follower {
                 () = outbox.notified() => {}
                 () = self.courier.overdue() => self.courier.start_over(),
             }
-            self.courier.deliver(&self.core, &self.login.connection).await;
+            self.courier
+                .deliver(&self.core, &self.login.connection)
+                .await;
         }
         tracing::info!(login = %self.log_id, "the connection of a login has ended");
     }
@@ -149,7 +159,9 @@ impl Follower {
                 Event::LowPrekeys(left) => self.refill(left),
                 Event::IdentityChanged(notice) => {
                     let (core, login) = (self.core.clone(), self.mxid.clone());
-                    tokio::spawn(async move { keys::identity_changed(&core, &login, &notice).await });
+                    tokio::spawn(
+                        async move { keys::identity_changed(&core, &login, &notice).await },
+                    );
                 }
                 Event::RoutingInfo(blob) => {
                     logins::set_routing_info(&mut batch, &self.mxid, Some(&blob));
@@ -172,7 +184,9 @@ impl Follower {
                         let _ = connection.send(receipt.ack().to_node()).await;
                     }
                 }
-                Err(error) => tracing::warn!(login = %log_id, %error, "acknowledgements could not be written; they will come again"),
+                Err(error) => {
+                    tracing::warn!(login = %log_id, %error, "acknowledgements could not be written; they will come again")
+                }
             }
         });
     }
@@ -193,7 +207,10 @@ impl Follower {
         if ack.class != "message" {
             return;
         }
-        let refusal = match ack.error.map(|code| (code, self.core.profile.classify_ack(code))) {
+        let refusal = match ack
+            .error
+            .map(|code| (code, self.core.profile.classify_ack(code)))
+        {
             Some((code, RefusalClass::Retry(_))) => {
                 // Not acknowledged: it is sent again when the patience with it ends.
                 tracing::warn!(login = %self.log_id, code, "the gatekeeper does not take a message now");
@@ -206,13 +223,17 @@ impl Follower {
             None => None,
         };
         self.courier.acknowledged();
-        let peer = self.core.peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
+        let peer = self
+            .core
+            .peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
         outbox::ack_any(batch, &self.mxid, &ack.id);
         let status = match refusal {
             None => messages::Status::Sent,
             Some(why) => {
                 let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
-                tokio::spawn(async move { notices::refused_by_gatekeeper(&core, &mxid, &id, &why).await });
+                tokio::spawn(async move {
+                    notices::refused_by_gatekeeper(&core, &mxid, &id, &why).await
+                });
                 messages::Status::Failed
             }
         };
@@ -226,7 +247,9 @@ impl Follower {
             ReceiptKind::Played => messages::Status::Played,
             _ => return,
         };
-        let peer = self.core.peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
+        let peer = self
+            .core
+            .peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
         for id in &receipt.ids {
             messages::advance(batch, &self.mxid, &peer, id, status);
         }

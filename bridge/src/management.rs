@@ -1,6 +1,6 @@
 //! The chat of a user with the bot: commands, their answers, and what the bot has to tell of itself.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use puppeting::{DecryptError, NewRoom, Puppet};
 use ruma::{
@@ -22,6 +22,9 @@ use crate::{
     portals, posting,
 };
 
+/// Between two attempts to do what a user asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Handles events of a room that is no portal.
 pub(crate) async fn handle(
     core: &Arc<Core>,
@@ -38,7 +41,13 @@ pub(crate) async fn handle(
                 continue;
             }
         };
-        let answer = answer(core, room, &event.sender, &text).await?;
+        // Somebody sits and waits for the answer: no long pauses here.
+        let answer = answer(core, room, &event.sender, &text)
+            .await
+            .map_err(|hold| Hold {
+                after: hold.after.or(Some(PATIENCE)),
+                ..hold
+            })?;
         reply(core, room, &event.sender, &event.event_id, &answer, done).await?;
     }
     Ok(())
@@ -50,7 +59,9 @@ async fn read(
     room: &RoomId,
     event: &inbox::Event,
 ) -> Result<Option<String>, Hold> {
-    let Ok(sender) = UserId::parse(&event.sender) else { return Ok(None) };
+    let Ok(sender) = UserId::parse(&event.sender) else {
+        return Ok(None);
+    };
     if core.config.is_own(&sender) {
         return Ok(None);
     }
@@ -66,7 +77,7 @@ async fn read(
                 core.sweep_soon(core.bot.as_str());
                 // A command that nobody could read for a minute is forgotten; its sender writes it again.
                 if core.now().saturating_sub(event.received_ts) < 60_000 {
-                    return Err(Hold::after(std::time::Duration::from_secs(3)));
+                    return Err(Hold::after(Duration::from_secs(3)));
                 }
                 return Ok(None);
             }
@@ -79,7 +90,10 @@ async fn read(
     if !is_alone_with(&bot, room, &sender).await? {
         return Ok(None);
     }
-    let content = raw.get_field::<RoomMessageEventContent>("content").ok().flatten();
+    let content = raw
+        .get_field::<RoomMessageEventContent>("content")
+        .ok()
+        .flatten();
     Ok(content.and_then(|content| match content.msgtype {
         ruma::events::room::message::MessageType::Text(text) => Some(text.body),
         _ => None,
@@ -89,16 +103,13 @@ async fn read(
 /// Whether a room has no members but the bot and one user (who may not have joined yet).
 async fn is_alone_with(bot: &Puppet, room: &RoomId, user: &UserId) -> Result<bool, Hold> {
     let members = bot.joined_members(room).await?;
-    Ok(members.iter().all(|member| *member == *user || *member == *bot.user_id()))
+    Ok(members
+        .iter()
+        .all(|member| *member == *user || *member == *bot.user_id()))
 }
 
 /// Does what a user tells the bot and says what came of it.
-async fn answer(
-    core: &Arc<Core>,
-    room: &RoomId,
-    sender: &str,
-    text: &str,
-) -> Result<String, Hold> {
+async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Result<String, Hold> {
     let user = core.user(sender)?;
     if core.config.level_of(&user) < Level::User {
         return Ok("You may not use this bridge. Ask whoever runs this server.".to_owned());
@@ -118,7 +129,10 @@ async fn answer(
         }
         Command::Status => status(core, sender).await?,
         Command::StartChat(phone) => match portals::start_chat(core, sender, &phone).await? {
-            Ok(room) => format!("Here is the chat with {}: https://matrix.to/#/{room}", phone.international()),
+            Ok(room) => format!(
+                "Here is the chat with {}: https://matrix.to/#/{room}",
+                phone.international()
+            ),
             Err(refusal) => format!("The chat cannot be opened: {refusal}."),
         },
     })
@@ -128,7 +142,10 @@ async fn enable(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {
     if let Some(consented) = Consented::find(core, user).await? {
         return enlist(core, &consented).await;
     }
-    Ok(format!("{}\n\nWrite “accept” if you agree, or “decline”.", consent::TEXT))
+    Ok(format!(
+        "{}\n\nWrite “accept” if you agree, or “decline”.",
+        consent::TEXT
+    ))
 }
 
 async fn accept(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {
@@ -181,7 +198,9 @@ async fn reply(
     let content = json!({ "msgtype": "m.notice", "body": text });
     let (kind, content) = if bot.is_encrypted(room).await? {
         bot.prepare(room, &[core.user(user)?]).await?;
-        let content = bot.encrypt(room, "m.room.message", core.raw(&content)?).await?;
+        let content = bot
+            .encrypt(room, "m.room.message", core.raw(&content)?)
+            .await?;
         ("m.room.encrypted", content.json().get().to_owned())
     } else {
         ("m.room.message", content.to_string())

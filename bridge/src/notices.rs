@@ -19,7 +19,10 @@ pub(crate) struct Notice<'a> {
 impl<'a> Notice<'a> {
     /// A message was not sent. The text follows "Your message was not sent to WhatsApp:".
     pub(crate) fn not_sent(event_id: &'a str, why: &str) -> Self {
-        Self { event_id, text: format!("⚠️ Your message was not sent to WhatsApp: {why}.") }
+        Self {
+            event_id,
+            text: format!("⚠️ Your message was not sent to WhatsApp: {why}."),
+        }
     }
 
     fn content(&self) -> serde_json::Value {
@@ -57,20 +60,39 @@ async fn say(
 ) -> Result<(), Hold> {
     let bot = core.bot_puppet().await?;
     bot.prepare(room, &core.readers(portal)?).await?;
-    let encrypted = bot.encrypt(room, "m.room.message", core.raw(&notice.content())?).await?;
+    let encrypted = bot
+        .encrypt(room, "m.room.message", core.raw(&notice.content())?)
+        .await?;
     let txn_id = ids::transaction_id(&portal.login, &portal.peer, notice.event_id, "notice");
-    posting::put(&mut batch, &bot, room, txn_id, "m.room.encrypted", encrypted.json().get(), core.now());
+    posting::put(
+        &mut batch,
+        &bot,
+        room,
+        txn_id,
+        "m.room.encrypted",
+        encrypted.json().get(),
+        core.now(),
+    );
     bot.commit_with(batch).await?;
     core.wake_sends(room);
     Ok(())
 }
 
 /// The gatekeeper acknowledged a message with an error: it will not be delivered.
-pub(crate) async fn refused_by_gatekeeper(core: &Arc<Core>, login: &str, stanza_id: &str, why: &str) {
+pub(crate) async fn refused_by_gatekeeper(
+    core: &Arc<Core>,
+    login: &str,
+    stanza_id: &str,
+    why: &str,
+) {
     let result = async {
         let found = messages::by_stanza(&core.store, login, stanza_id).await?;
-        let Some(message) = found.into_iter().next() else { return Ok(()) };
-        let Some(event_id) = message.event_id.as_deref() else { return Ok(()) };
+        let Some(message) = found.into_iter().next() else {
+            return Ok(());
+        };
+        let Some(event_id) = message.event_id.as_deref() else {
+            return Ok(());
+        };
         let Some(portal) = portals::by_peer(&core.store, login, &message.peer).await? else {
             return Ok(());
         };

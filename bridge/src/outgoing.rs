@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use gatekeeper::{
     message,
+    signal::SignalError,
     stanzas::{self, Enc},
 };
 use puppeting::DecryptError;
@@ -15,10 +16,7 @@ use ruma::{
     events::{AnyTimelineEvent, room::message::RoomMessageEventContent},
     serde::Raw,
 };
-use store::{
-    Batch, LogId, inbox, messages, outbox,
-    portals::Portal,
-};
+use store::{Batch, LogId, inbox, messages, outbox, portals::Portal};
 
 use crate::{
     core::Core,
@@ -74,11 +72,23 @@ pub(crate) async fn handle(
             }),
             Read::Nothing => inbox::done(&mut done, event.seq),
             Read::Refused(text) => {
-                send(core, portal, std::mem::take(&mut ready), std::mem::take(&mut done)).await?;
+                send(
+                    core,
+                    portal,
+                    std::mem::take(&mut ready),
+                    std::mem::take(&mut done),
+                )
+                .await?;
                 refuse(core, portal, &event, text).await?;
             }
             Read::NoKey => {
-                send(core, portal, std::mem::take(&mut ready), std::mem::take(&mut done)).await?;
+                send(
+                    core,
+                    portal,
+                    std::mem::take(&mut ready),
+                    std::mem::take(&mut done),
+                )
+                .await?;
                 without_key(core, portal, &event).await?;
             }
         }
@@ -104,7 +114,9 @@ async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result
             return Ok(refusal.map_or(Read::Nothing, |refusal| Read::Refused(refusal.to_string())));
         }
     }
-    let Some(room_id) = portal.room_id.as_deref() else { return Ok(Read::Nothing) };
+    let Some(room_id) = portal.room_id.as_deref() else {
+        return Ok(Read::Nothing);
+    };
     let ghost = core.ghost(&portal.ghost).await?;
     let Ok(raw) = serde_json::from_str(&event.body).map(Raw::from_json) else {
         return Ok(Read::Refused("it is damaged".to_owned()));
@@ -123,7 +135,11 @@ async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result
 
 /// What a decrypted event is for WhatsApp.
 fn content(core: &Core, portal: &Portal, event: &Raw<AnyTimelineEvent>) -> Read {
-    let kind = event.get_field::<String>("type").ok().flatten().unwrap_or_default();
+    let kind = event
+        .get_field::<String>("type")
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     if kind != "m.room.message" {
         return translate::refusal_for(&kind)
             .map_or(Read::Nothing, |refusal| Read::Refused(refusal.to_string()));
@@ -147,7 +163,10 @@ fn content(core: &Core, portal: &Portal, event: &Raw<AnyTimelineEvent>) -> Read 
 
 /// The name that an emote begins with. The other side sees the whole id anyway.
 fn localpart(user: &str) -> &str {
-    user.trim_start_matches('@').split(':').next().unwrap_or(user)
+    user.trim_start_matches('@')
+        .split(':')
+        .next()
+        .unwrap_or(user)
 }
 
 /// Encrypts and commits what is ready, together with what needs no sending.
@@ -171,7 +190,14 @@ async fn send(
     let now = core.now();
     for message in ready {
         let id = stanzas::id::derived(&[&portal.login, &message.event_id]);
-        let ciphertext = session.encrypt(&message.content).await.map_err(|error| Hold::failed(&error))?;
+        let ciphertext = match session.encrypt(&message.content).await {
+            Ok(ciphertext) => ciphertext,
+            Err(SessionError::Signal(SignalError::NoSession)) => {
+                // The open session belongs to an identity that the contact no longer has: the next attempt opens a new one.
+                return renew(core, session, now).await;
+            }
+            Err(error) => return Err(Hold::failed(&error)),
+        };
         let enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
         let stanza = core.profile.message.message(peer.clone(), &id, "text", enc);
         let stanza = core.encode(&stanza.to_node())?;
@@ -208,20 +234,37 @@ async fn send(
     Ok(())
 }
 
+/// Drops a session that cannot be used any more, and has the room tried again at once.
+async fn renew(core: &Arc<Core>, mut session: Session, now: store::Millis) -> Result<(), Hold> {
+    let mut batch = Batch::new();
+    session.drop_session();
+    session.save(&mut batch, now);
+    core.store.commit(batch).await?;
+    Err(Hold::after(Duration::ZERO))
+}
+
 /// Opens the session with a contact; fetches the contact's keys first where there is none.
 pub(crate) async fn open_session(
     core: &Arc<Core>,
     login: &str,
     peer: &str,
 ) -> Result<Session, Hold> {
-    let session = core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?;
+    let session = core
+        .sessions
+        .open(login, peer)
+        .await
+        .map_err(|error| Hold::failed(&error))?;
     if session.is_established() {
         return Ok(session);
     }
     // The network is asked without the lock; somebody else may have opened the session meanwhile.
     drop(session);
     let bundle = directory::bundle(core, login, peer).await?;
-    let mut session = core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?;
+    let mut session = core
+        .sessions
+        .open(login, peer)
+        .await
+        .map_err(|error| Hold::failed(&error))?;
     if !session.is_established() {
         match session.establish(&bundle).await {
             Ok(()) => {}
@@ -249,7 +292,13 @@ async fn without_login(
         let mut done = Batch::new();
         inbox::done(&mut done, message.seq);
         let text = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
-        notices::post(core, portal, Notice::not_sent(&message.event_id, text), done).await?;
+        notices::post(
+            core,
+            portal,
+            Notice::not_sent(&message.event_id, text),
+            done,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -263,16 +312,18 @@ async fn refuse(
 ) -> Result<(), Hold> {
     let mut batch = Batch::new();
     inbox::done(&mut batch, event.seq);
-    notices::post(core, portal, Notice::not_sent(&event.event_id, &text), batch).await
+    notices::post(
+        core,
+        portal,
+        Notice::not_sent(&event.event_id, &text),
+        batch,
+    )
+    .await
 }
 
 /// A room key is missing. The room waits for it a while, then goes on; the event is kept and is sent when the key
 /// comes, however late.
-async fn without_key(
-    core: &Arc<Core>,
-    portal: &Portal,
-    event: &inbox::Event,
-) -> Result<(), Hold> {
+async fn without_key(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<(), Hold> {
     if event.state == inbox::State::WaitingKey {
         return Ok(());
     }
@@ -280,11 +331,20 @@ async fn without_key(
     let waited = core.now().saturating_sub(event.received_ts);
     let patience = i64::try_from(KEY_PATIENCE.as_millis()).unwrap_or(i64::MAX);
     if waited < patience {
-        return Err(Hold::after(Duration::from_millis((patience - waited).unsigned_abs())));
+        return Err(Hold::after(Duration::from_millis(
+            (patience - waited).unsigned_abs(),
+        )));
     }
     tracing::warn!(event = %LogId::of(&event.event_id), "no room key after 30 s; the event is kept until it comes");
     let mut batch = Batch::new();
-    inbox::put_off(&mut batch, event.seq, inbox::State::WaitingKey, event.attempts, 0, "room key missing");
+    inbox::put_off(
+        &mut batch,
+        event.seq,
+        inbox::State::WaitingKey,
+        event.attempts,
+        0,
+        "room key missing",
+    );
     let text = "the key to it has not arrived yet. It is kept, and sent when the key comes";
     notices::post(core, portal, Notice::not_sent(&event.event_id, text), batch).await
 }
@@ -298,9 +358,13 @@ pub(crate) async fn read_again(
 ) -> Result<Option<Vec<u8>>, Hold> {
     let ghost = core.ghost(&portal.ghost).await?;
     let room = core.room(room)?;
-    let event_id = EventId::parse(event_id)
-        .map_err(|_| Hold { after: None, reason: "a stored event id is damaged".to_owned() })?;
-    let Some(event) = ghost.get_event(&room, &event_id).await? else { return Ok(None) };
+    let event_id = EventId::parse(event_id).map_err(|_| Hold {
+        after: None,
+        reason: "a stored event id is damaged".to_owned(),
+    })?;
+    let Some(event) = ghost.get_event(&room, &event_id).await? else {
+        return Ok(None);
+    };
     match ghost.decrypt(&room, event.cast_ref_unchecked()).await {
         Ok(decrypted) => match content(core, portal, &decrypted.raw) {
             Read::Message(content) => Ok(Some(content)),

@@ -23,17 +23,26 @@ impl Hold {
             reason.push_str(&error.to_string());
             source = error.source();
         }
-        Self { after: None, reason }
+        Self {
+            after: None,
+            reason,
+        }
     }
 
     /// Nothing failed, it is only too early.
     pub(crate) fn after(delay: Duration) -> Self {
-        Self { after: Some(delay), reason: "waiting".to_owned() }
+        Self {
+            after: Some(delay),
+            reason: "waiting".to_owned(),
+        }
     }
 
     /// The login is not connected. It wakes its rooms when it is.
     pub(crate) fn not_connected() -> Self {
-        Self { after: Some(Duration::from_secs(60)), reason: "the login is not connected".to_owned() }
+        Self {
+            after: Some(Duration::from_secs(60)),
+            reason: "the login is not connected".to_owned(),
+        }
     }
 }
 
@@ -45,13 +54,19 @@ impl From<store::Error> for Hold {
 
 impl From<HttpError> for Hold {
     fn from(error: HttpError) -> Self {
-        Self { after: error.retry_after(), ..Self::failed(&error) }
+        Self {
+            after: error.retry_after(),
+            ..Self::failed(&error)
+        }
     }
 }
 
 impl From<PuppetError> for Hold {
     fn from(error: PuppetError) -> Self {
         let after = error.retry_after();
-        Self { after, ..Self::failed(&error) }
+        Self {
+            after,
+            ..Self::failed(&error)
+        }
     }
 }

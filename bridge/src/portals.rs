@@ -40,7 +40,10 @@ pub(crate) async fn ensure(
     peer: &str,
 ) -> Result<(Portal, OwnedRoomId), Hold> {
     // One contact's room is made once, whoever needs it first.
-    let _lock = core.portal_locks.lock(&(login.to_owned(), peer.to_owned())).await;
+    let _lock = core
+        .portal_locks
+        .lock(&(login.to_owned(), peer.to_owned()))
+        .await;
     let known = portals::by_peer(&core.store, login, peer).await?;
     if let Some(portal) = &known
         && let Some(room) = portal.room_id.as_deref()
@@ -107,7 +110,10 @@ async fn open_room(
             Err(_) => continue,
         }
     }
-    Err(Hold { after: None, reason: "no room can be made for a contact".to_owned() })
+    Err(Hold {
+        after: None,
+        reason: "no room can be made for a contact".to_owned(),
+    })
 }
 
 /// Names the bot as a member that is no person, so that clients still show a chat of two.
@@ -130,7 +136,11 @@ async fn record(
     let mut batch = Batch::new();
     match portals::by_peer(&core.store, login, peer).await? {
         Some(former) => {
-            if let Some(old) = former.room_id.as_deref().and_then(|old| RoomId::parse(old).ok()) {
+            if let Some(old) = former
+                .room_id
+                .as_deref()
+                .and_then(|old| RoomId::parse(old).ok())
+            {
                 core.forget_portal(&old);
             }
             portals::set_room(&mut batch, former.id, Some(room.as_str()));
@@ -154,7 +164,10 @@ async fn record(
     core.forget_portal(room);
     portals::by_peer(&core.store, login, peer)
         .await?
-        .ok_or_else(|| Hold { after: None, reason: "a portal vanished".to_owned() })
+        .ok_or_else(|| Hold {
+            after: None,
+            reason: "a portal vanished".to_owned(),
+        })
 }
 
 /// A change of membership in any room that the bridge sees.
@@ -207,7 +220,10 @@ impl MemberEvent {
             membership: String,
         }
         let event: Event = serde_json::from_str(body).ok()?;
-        Some(Self { state_key: event.state_key, membership: event.content.membership })
+        Some(Self {
+            state_key: event.state_key,
+            membership: event.content.membership,
+        })
     }
 }
 
@@ -229,13 +245,20 @@ async fn invited(
     if own {
         return Ok(());
     }
-    let Some(phone) = core.config.phone_of(target) else { return Ok(()) };
+    let Some(phone) = core.config.phone_of(target) else {
+        return Ok(());
+    };
     ghost_of_number(core, &phone).await?;
-    let Some(ghost) = core.puppet_if_known(target.as_str()).await? else { return Ok(()) };
+    let Some(ghost) = core.puppet_if_known(target.as_str()).await? else {
+        return Ok(());
+    };
     match adopt(core, room, sender, &phone, &ghost).await? {
         Ok(()) => Ok(()),
         Err(refusal) => {
-            let text = format!("The chat with {} cannot be opened: {refusal}", phone.international());
+            let text = format!(
+                "The chat with {} cannot be opened: {refusal}",
+                phone.international()
+            );
             management::tell(core, sender, &text).await?;
             // The invitation is turned down, so that it does not look as if somebody was there.
             match ghost.leave(room).await {
@@ -256,13 +279,18 @@ async fn adopt(
     ghost: &Arc<Puppet>,
 ) -> Result<Result<(), String>, Hold> {
     if core.logins.get(login).is_none() {
-        return Ok(Err("you are not joined to WhatsApp yet. Write “enable” to me first".to_owned()));
+        return Ok(Err(
+            "you are not joined to WhatsApp yet. Write “enable” to me first".to_owned(),
+        ));
     }
     let peer = match directory::resolve(core, login, phone).await? {
         Ok(peer) => peer,
         Err(refusal) => return Ok(Err(refusal.to_string())),
     };
-    let _lock = core.portal_locks.lock(&(login.to_owned(), peer.clone())).await;
+    let _lock = core
+        .portal_locks
+        .lock(&(login.to_owned(), peer.clone()))
+        .await;
     if let Some(portal) = portals::by_peer(&core.store, login, &peer).await?
         && let Some(old) = portal.room_id.as_deref()
         && old != room.as_str()
@@ -277,7 +305,10 @@ async fn adopt(
     ghost.join(room).await?;
     if !ghost.is_encrypted(room).await? {
         let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
-        match ghost.put_state(room, "m.room.encryption", "", &content).await {
+        match ghost
+            .put_state(room, "m.room.encryption", "", &content)
+            .await
+        {
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(_) => {
@@ -317,7 +348,9 @@ async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bo
 }
 
 async fn user_is_in(puppet: &Puppet, room: &RoomId, user: &str) -> Result<bool, Hold> {
-    let Ok(user) = UserId::parse(user) else { return Ok(false) };
+    let Ok(user) = UserId::parse(user) else {
+        return Ok(false);
+    };
     match puppet.membership(room, &user).await {
         Ok(membership) => Ok(matches!(membership.as_deref(), Some("join" | "invite"))),
         Err(error) if error.is_retryable() => Err(error.into()),
@@ -328,12 +361,7 @@ async fn user_is_in(puppet: &Puppet, room: &RoomId, user: &str) -> Result<bool, 
 
 /// Somebody left a portal or was removed from it. When its user or its ghost is gone, the portal has no room; the next
 /// message opens one again.
-async fn left(
-    core: &Arc<Core>,
-    room: &RoomId,
-    portal: &Portal,
-    who: &UserId,
-) -> Result<(), Hold> {
+async fn left(core: &Arc<Core>, room: &RoomId, portal: &Portal, who: &UserId) -> Result<(), Hold> {
     if who.as_str() != portal.login && who.as_str() != portal.ghost {
         return Ok(());
     }
@@ -352,7 +380,9 @@ pub(crate) async fn start_chat(
     phone: &PhoneNumber,
 ) -> Result<Result<OwnedRoomId, String>, Hold> {
     if core.logins.get(login).is_none() {
-        return Ok(Err("you are not joined to WhatsApp yet. Write “enable” first".to_owned()));
+        return Ok(Err(
+            "you are not joined to WhatsApp yet. Write “enable” first".to_owned(),
+        ));
     }
     let peer = match directory::resolve(core, login, phone).await? {
         Ok(peer) => peer,

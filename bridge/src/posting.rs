@@ -61,7 +61,9 @@ pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
             Ok(true) => {}
             Ok(false) => return,
             Err(hold) => {
-                let delay = hold.after.unwrap_or_else(|| crate::later::backoff(hold.attempts));
+                let delay = hold
+                    .after
+                    .unwrap_or_else(|| crate::later::backoff(hold.attempts));
                 tracing::warn!(room = %core.log_id(room.as_str()), reason = %hold.reason, ?delay, "events for the homeserver wait");
                 core.later.wake_after(Wake::Sends(room.to_owned()), delay);
                 return;
@@ -79,7 +81,11 @@ struct Held {
 
 impl From<Error> for Held {
     fn from(error: Error) -> Self {
-        Self { after: None, attempts: 2, reason: error.to_string() }
+        Self {
+            after: None,
+            attempts: 2,
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -100,7 +106,12 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
             }
             Err(error) if error.is_retryable() => {
                 let mut batch = Batch::new();
-                sends::retry(&mut batch, row.seq, row.attempts.saturating_add(1), core.now());
+                sends::retry(
+                    &mut batch,
+                    row.seq,
+                    row.attempts.saturating_add(1),
+                    core.now(),
+                );
                 core.store.commit(batch).await?;
                 held = Some(Held {
                     after: error.retry_after(),
@@ -131,9 +142,13 @@ async fn deliver(
     let puppet = core.puppet(&row.event.sender).await?;
     let content = RawValue::from_string(row.event.content.clone())
         .map_err(|_| PuppetError::Invalid("a stored event is damaged".to_owned()))?;
-    let ts = UInt::try_from(row.event.ts).ok().map(MilliSecondsSinceUnixEpoch);
+    let ts = UInt::try_from(row.event.ts)
+        .ok()
+        .map(MilliSecondsSinceUnixEpoch);
     let txn_id: &TransactionId = row.event.txn_id.as_str().into();
-    let event_id = puppet.send(room, txn_id, &row.event.event_type, content, ts).await?;
+    let event_id = puppet
+        .send(room, txn_id, &row.event.event_type, content, ts)
+        .await?;
     Ok(event_id.to_string())
 }
 
@@ -149,7 +164,11 @@ async fn refused(
     if row.attempts + 1 < REFUSALS {
         sends::retry(&mut batch, row.seq, row.attempts + 1, core.now());
         core.store.commit(batch).await?;
-        return Err(Held { after: None, attempts: 1, reason: error.to_string() });
+        return Err(Held {
+            after: None,
+            attempts: 1,
+            reason: error.to_string(),
+        });
     }
     tracing::error!(room = %core.log_id(room.as_str()), %error, "the homeserver refuses an event; it is given up");
     sends::done(&mut batch, row.seq);

@@ -206,7 +206,8 @@ impl Registration {
             ),
             as_token,
             hs_token,
-            sender_localpart: config.appservice.bot_localpart.clone(),
+            // Not the bot: Synapse answers no /sync to the sender itself, and the bot must read its inbox of room keys.
+            sender_localpart: format!("{}-sender", config.appservice.bot_localpart),
             rate_limited: false,
             namespaces: Namespaces {
                 users: vec![

@@ -26,7 +26,11 @@ pub(crate) struct Ask {
 impl Ask {
     pub(crate) fn new(message: &IncomingMessage, count: u8, error: &SignalError) -> Self {
         let reason = error.retry_reason().unwrap_or(RetryReason::Unknown);
-        Self { message: message.clone(), count, reason }
+        Self {
+            message: message.clone(),
+            count,
+            reason,
+        }
     }
 }
 
@@ -34,9 +38,15 @@ impl Ask {
 ///
 /// If it cannot be sent, the message comes again at the next connection, and it is asked for then.
 pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
-    let Some(running) = core.logins.get(login) else { return };
+    let Some(running) = core.logins.get(login) else {
+        return;
+    };
     let receipt = async {
-        let keys = if ask.count >= retry::WITH_KEYS { Some(keys::for_retry(core, login).await?) } else { None };
+        let keys = if ask.count >= retry::WITH_KEYS {
+            Some(keys::for_retry(core, login).await?)
+        } else {
+            None
+        };
         let registration_id = keys::registration_id(core, login).await?;
         Ok::<_, Hold>(RetryReceipt::new(
             &ask.message,
@@ -48,7 +58,10 @@ pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
     };
     match receipt.await {
         Ok(receipt) => {
-            let _ = running.connection.send(receipt.to_node(stanzas::Origin::Client)).await;
+            let _ = running
+                .connection
+                .send(receipt.to_node(stanzas::Origin::Client))
+                .await;
         }
         Err(hold) => {
             tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a message cannot be asked for again");
@@ -72,7 +85,13 @@ async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Re
     if receipt.count > LIMIT {
         tracing::warn!(login = %core.log_id(login), "a message was asked for too often; it is given up");
         let mut batch = Batch::new();
-        messages::advance(&mut batch, login, &peer, &receipt.id, messages::Status::Failed);
+        messages::advance(
+            &mut batch,
+            login,
+            &peer,
+            &receipt.id,
+            messages::Status::Failed,
+        );
         core.store.commit(batch).await?;
         return Ok(());
     }
@@ -83,13 +102,19 @@ async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Re
     let (Some(event_id), messages::Direction::Out) = (&message.event_id, message.direction) else {
         return Ok(());
     };
-    let Some(portal) = portals::by_peer(&core.store, login, &peer).await? else { return Ok(()) };
-    let Some(content) = outgoing::read_again(core, &portal, &message.room_id, event_id).await? else {
+    let Some(portal) = portals::by_peer(&core.store, login, &peer).await? else {
+        return Ok(());
+    };
+    let Some(content) = outgoing::read_again(core, &portal, &message.room_id, event_id).await?
+    else {
         return Ok(());
     };
     renew(core, login, &peer, receipt).await?;
     let mut session = outgoing::open_session(core, login, &peer).await?;
-    let ciphertext = session.encrypt(&content).await.map_err(|error| Hold::failed(&error))?;
+    let ciphertext = session
+        .encrypt(&content)
+        .await
+        .map_err(|error| Hold::failed(&error))?;
     let mut enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
     enc.count = receipt.count;
     let mut stanza = OutgoingMessage::text(directory::parse(&peer)?, receipt.id.clone(), enc);
@@ -117,21 +142,32 @@ async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Re
 }
 
 /// Opens a new session where the receipt calls for one: from the keys in it, or from fetched ones when it is not the first.
-async fn renew(core: &Arc<Core>, login: &str, peer: &str, receipt: &RetryReceipt) -> Result<(), Hold> {
+async fn renew(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    receipt: &RetryReceipt,
+) -> Result<(), Hold> {
     let bundle = match &receipt.keys {
         Some(bundle) => Some(bundle.clone()),
         None if receipt.count > 1 => Some(directory::bundle(core, login, peer).await?),
         None => None,
     };
     let Some(bundle) = bundle else { return Ok(()) };
-    let mut session = core.sessions.open(login, peer).await.map_err(|error| Hold::failed(&error))?;
+    let mut session = core
+        .sessions
+        .open(login, peer)
+        .await
+        .map_err(|error| Hold::failed(&error))?;
     match session.establish(&bundle).await {
         Ok(()) => {
             let mut batch = Batch::new();
             session.save(&mut batch, core.now());
             core.store.commit(batch).await?;
         }
-        Err(error) => tracing::warn!(login = %core.log_id(login), %error, "a session could not be renewed"),
+        Err(error) => {
+            tracing::warn!(login = %core.log_id(login), %error, "a session could not be renewed")
+        }
     }
     Ok(())
 }

@@ -58,8 +58,10 @@ pub async fn run(config: Config, registration: Registration) -> Result<(), Failu
     let config = Arc::new(core.config.clone());
     let intake = Arc::new(Intake::new(core.clone()));
     let hs_token = registration.hs_token.secret().to_owned();
-    let inner = appservice::router(Appservice::new(config.clone(), hs_token, intake.clone()))
-        .merge(admin::router(Admin::new(core.store.clone(), &registration, intake)));
+    let inner =
+        appservice::router(Appservice::new(config.clone(), hs_token, intake.clone())).merge(
+            admin::router(Admin::new(core.store.clone(), &registration, intake)),
+        );
     let keys = Keys::new(config.gatekeeper.jwks.clone(), core.http.clone());
     let outer = public::router(Public::new(config, keys, Arc::new(Doorbell(core.clone()))));
 
@@ -109,7 +111,9 @@ struct Doorbell(Arc<Core>);
 #[async_trait]
 impl PushSink for Doorbell {
     async fn jwks(&self) -> Result<Jwks, SinkError> {
-        tokens::jwks(&self.0).await.map_err(|hold| SinkError::Unavailable(hold.reason.into()))
+        tokens::jwks(&self.0)
+            .await
+            .map_err(|hold| SinkError::Unavailable(hold.reason.into()))
     }
 
     async fn push(&self, identifier: &str) -> Result<bool, SinkError> {
@@ -139,8 +143,10 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
         as_token: Token::new(registration.as_token.secret()),
         bot: config.bot_id(),
     };
-    let options =
-        PuppetOptions { open_machines: config.limits.open_machines, ..PuppetOptions::default() };
+    let options = PuppetOptions {
+        open_machines: config.limits.open_machines,
+        ..PuppetOptions::default()
+    };
     let puppets = Puppets::new(homeserver, store.clone(), options)?;
     let http = client::client()?;
     let profile = config.gatekeeper.profile.clone();

@@ -56,14 +56,20 @@ impl fmt::Debug for Sessions {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("changed", &self.changed).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
     }
 }
 
 impl Sessions {
     /// Sessions kept in `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, locks: Arc::default(), keys: moka::sync::Cache::new(10_000) }
+        Self {
+            store,
+            locks: Arc::default(),
+            keys: moka::sync::Cache::new(10_000),
+        }
     }
 
     /// Locks the session of `login` with `peer` and reads its record.
@@ -97,7 +103,9 @@ impl Sessions {
         if let Some(keys) = self.keys.get(login) {
             return Ok(keys);
         }
-        let row = logins::get(&self.store, login).await?.ok_or(SessionError::NoIdentity)?;
+        let row = logins::get(&self.store, login)
+            .await?
+            .ok_or(SessionError::NoIdentity)?;
         let identity = Identity::from_bytes(&row.identity.ok_or(SessionError::NoIdentity)?)?;
         let keys: Arc<dyn ContentKeys> = Arc::new(HeldHere::new(identity, rand::rng));
         self.keys.insert(login.to_owned(), keys.clone());
@@ -160,7 +168,10 @@ impl Session {
             EncKind::Msg => LocalKeys::default(),
             EncKind::PkMsg => self.local_keys(bytes).await?,
         };
-        let opened = self.keys.decrypt(&mut self.record, kind, bytes, &keys).await?;
+        let opened = self
+            .keys
+            .decrypt(&mut self.record, kind, bytes, &keys)
+            .await?;
         self.changed = true;
         if let Some(id) = opened.consumed_prekey {
             signal::delete_prekey(batch, &self.login, id);
@@ -176,8 +187,12 @@ impl Session {
         };
         let signed = signal::signed_prekey(&self.store, &self.login, ids.signed_prekey).await?;
         Ok(LocalKeys {
-            prekey: prekey.map(|row| PreKey::from_bytes(&row.record)).transpose()?,
-            signed: signed.map(|row| SignedPreKey::from_bytes(&row.record)).transpose()?,
+            prekey: prekey
+                .map(|row| PreKey::from_bytes(&row.record))
+                .transpose()?,
+            signed: signed
+                .map(|row| SignedPreKey::from_bytes(&row.record))
+                .transpose()?,
         })
     }
 

@@ -44,7 +44,9 @@ pub(crate) async fn keep_up(core: &Arc<Core>) -> Result<(), Hold> {
         .await
         .map_err(|error| Hold::failed(&error))?
         .map_err(|error| Hold::failed(&error))?;
-    let settle = i64::try_from(SETTLE_S).unwrap_or(i64::MAX).saturating_mul(1000);
+    let settle = i64::try_from(SETTLE_S)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000);
     let mut batch = Batch::new();
     tokens::put(
         &mut batch,
@@ -59,7 +61,11 @@ pub(crate) async fn keep_up(core: &Arc<Core>) -> Result<(), Hold> {
         if row.retired_ts.is_some_and(|retired| retired <= now) {
             tokens::delete(&mut batch, &row.kid);
         }
-        tokens::retire(&mut batch, &row.kid, now.saturating_add(settle).saturating_add(AFTERLIFE_MS));
+        tokens::retire(
+            &mut batch,
+            &row.kid,
+            now.saturating_add(settle).saturating_add(AFTERLIFE_MS),
+        );
     }
     core.store.commit(batch).await?;
     tracing::info!("made a new key for identity tokens");
@@ -77,7 +83,10 @@ pub(crate) async fn identity_token(core: &Core, mxid: &str) -> Result<String, Ho
     let token = &core.profile.token;
     let issuer = core.config.public.url.as_str().trim_end_matches('/');
     let claims = token.claims(issuer, mxid, now);
-    ring(core).await?.issue(&claims).map_err(|error| Hold::failed(&error))
+    ring(core)
+        .await?
+        .issue(&claims)
+        .map_err(|error| Hold::failed(&error))
 }
 
 fn seconds(ms: i64) -> u64 {
