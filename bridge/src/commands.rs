@@ -4,7 +4,7 @@ use crate::phone::{NotAPhoneNumber, PhoneNumber};
 
 /// A command to the bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what can be told.
     Help,
     /// Ask to be joined to WhatsApp: shows the warning.
@@ -23,7 +23,7 @@ pub enum Command {
 
 /// Why a text is no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
+pub(crate) enum CommandError {
     /// Nothing of that name.
     #[error("I do not know “{given}”.{} Write “help” to see what I can do.", nearest.map(|name| format!(" Did you mean “{name}”?")).unwrap_or_default())]
     Unknown {
@@ -65,7 +65,7 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
 
 /// The help text.
 #[must_use]
-pub fn help() -> String {
+pub(crate) fn help() -> String {
     let mut text = String::from("I join you to WhatsApp. Write one of these to me:");
     for (names, what, example) in COMMANDS {
         let name = names.first().copied().unwrap_or_default();
@@ -83,7 +83,7 @@ pub fn help() -> String {
 /// # Errors
 ///
 /// A text for the user.
-pub fn parse(text: &str) -> Result<Command, CommandError> {
+pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
     let text = text.trim();
     let text = text
         .strip_prefix("!wa ")

@@ -3,10 +3,10 @@
 use sha2::{Digest, Sha256};
 
 /// Version of [`TEXT`]. Raise it with every change of the text: users are then asked again.
-pub const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 
 /// The warning that `enable` shows. Plain text; one paragraph a line.
-pub const TEXT: &str = "\
+pub(crate) const TEXT: &str = "\
 Before you are joined to WhatsApp, please read this.
 1. Your messages stay encrypted on the way from your Matrix client to this bridge, and from this bridge to WhatsApp. In between, the bridge must read them to translate them: whoever runs this server could read them too. They are never written to its disk.
 2. The people you write to see your identifier on this server, not your phone number. You see their phone number, not their name or picture. WhatsApp learns the address from which this bridge connects for you.
@@ -16,7 +16,7 @@ Before you are joined to WhatsApp, please read this.
 
 /// SHA-256 of [`TEXT`] in hexadecimal: what is kept of the text that a user accepted.
 #[must_use]
-pub fn text_sha256() -> String {
+pub(crate) fn text_sha256() -> String {
     hex::encode(Sha256::digest(TEXT.as_bytes()))
 }
 

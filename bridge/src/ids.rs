@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 ///
 /// `part` tells apart the events that one stanza becomes (its text, a notice about it).
 #[must_use]
-pub fn transaction_id(login: &str, peer: &str, stanza_id: &str, part: &str) -> String {
+pub(crate) fn transaction_id(login: &str, peer: &str, stanza_id: &str, part: &str) -> String {
     format!(
         "wa{}",
         hex::encode(&digest(&["txn", login, peer, stanza_id, part])[..20])
@@ -17,7 +17,7 @@ pub fn transaction_id(login: &str, peer: &str, stanza_id: &str, part: &str) -> S
 /// Localpart of the alias that makes the creation of a portal's room idempotent: a second
 /// `createRoom` with it is refused with `M_ROOM_IN_USE`, and the alias leads to the room that the first one made.
 #[must_use]
-pub fn portal_alias(prefix: &str, login: &str, peer: &str, attempt: u32) -> String {
+pub(crate) fn portal_alias(prefix: &str, login: &str, peer: &str, attempt: u32) -> String {
     let digest = digest(&["alias", login, peer, &attempt.to_string()]);
     format!("{prefix}{}", hex::encode(&digest[..16]))
 }

@@ -22,7 +22,7 @@ enum Pass {
 }
 
 /// A set of lanes with one bound on how many run at a time.
-pub struct Lanes<K> {
+pub(crate) struct Lanes<K> {
     running: Arc<Mutex<HashMap<K, Pass>>>,
     permits: Arc<Semaphore>,
 }
@@ -47,7 +47,7 @@ impl<K> fmt::Debug for Lanes<K> {
 impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     /// Lanes of which at most `at_once` work at the same time.
     #[must_use]
-    pub fn new(at_once: usize) -> Self {
+    pub(crate) fn new(at_once: usize) -> Self {
         Self {
             running: Arc::default(),
             permits: Arc::new(Semaphore::new(at_once)),
@@ -56,7 +56,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
 
     /// Sees to it that `pass` runs for `key` once more after this call: starts the lane, or has the
     /// running one go round again. A pass works until it finds nothing more to do.
-    pub fn wake<F, Fut>(&self, key: K, pass: F)
+    pub(crate) fn wake<F, Fut>(&self, key: K, pass: F)
     where
         F: Fn(K) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -107,8 +107,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lanes<K> {
     }
 
     /// How many lanes have work now.
-    #[must_use]
-    pub fn busy(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn busy(&self) -> usize {
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -135,7 +135,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Drop for LaneGuard<K> {
 }
 
 /// One asynchronous lock per key, made when it is wanted and gone when nobody holds it.
-pub struct KeyedLocks<K> {
+pub(crate) struct KeyedLocks<K> {
     locks: Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -155,7 +155,7 @@ impl<K> fmt::Debug for KeyedLocks<K> {
 
 impl<K: Clone + Eq + Hash> KeyedLocks<K> {
     /// Waits for the lock of `key`.
-    pub async fn lock(&self, key: &K) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(crate) async fn lock(&self, key: &K) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             // Locks that nobody holds are dropped when the map has grown, so it stays as small as what is in use.

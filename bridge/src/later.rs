@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::time::{DelayQueue, delay_queue};
 
 /// Hands keys back when their time has come. Each key waits once: the earliest time counts.
-pub struct Later<K> {
+pub(crate) struct Later<K> {
     queue: mpsc::UnboundedSender<(K, Instant)>,
 }
 
@@ -27,7 +27,7 @@ impl<K> fmt::Debug for Later<K> {
 
 impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
     /// Starts the task. It calls `due` with each key whose time has come, and ends with the last handle.
-    pub fn start(due: impl Fn(K) + Send + 'static) -> Self {
+    pub(crate) fn start(due: impl Fn(K) + Send + 'static) -> Self {
         let (queue, mut wanted) = mpsc::unbounded_channel::<(K, Instant)>();
         tokio::spawn(async move {
             let mut delays = DelayQueue::new();
@@ -60,7 +60,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
     }
 
     /// Hands `key` back after `delay`, or earlier if it waits for an earlier time already.
-    pub fn wake_after(&self, key: K, delay: Duration) {
+    pub(crate) fn wake_after(&self, key: K, delay: Duration) {
         // Refused only when the task is gone, which is at shutdown.
         let _ = self.queue.send((key, Instant::now() + delay));
     }
@@ -69,7 +69,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
 /// How long to wait before the next attempt: doubles from one second to one minute, and up to a quarter more at
 /// random, so that what failed together does not come back together.
 #[must_use]
-pub fn backoff(attempts: u32) -> Duration {
+pub(crate) fn backoff(attempts: u32) -> Duration {
     let base = Duration::from_secs(1 << attempts.min(6)).min(Duration::from_secs(60));
     let mut byte = [0];
     // Without randomness the wait is merely not spread.

@@ -50,14 +50,6 @@ impl Logins {
             .cloned()
     }
 
-    /// How many run.
-    pub(crate) fn len(&self) -> usize {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
     /// Starts a login that is enlisted; one that runs already is left alone.
     pub(crate) fn start(&self, core: &Arc<Core>, mxid: &str) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +167,7 @@ impl Follower {
         }
         let committed = self.core.store.submit(batch);
         // The next stanzas are read while the disk works; receipts are acknowledged only after it.
-        let (connection, log_id) = (self.login.connection.clone(), self.log_id.clone());
+        let (connection, log_id) = (self.login.connection.clone(), self.log_id);
         tokio::spawn(async move {
             match committed.await {
                 Ok(()) => {

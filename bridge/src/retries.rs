@@ -62,6 +62,8 @@ pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
                 .connection
                 .send(receipt.to_node(stanzas::Origin::Client))
                 .await;
+            // The gatekeeper need not keep it: the sender encrypts it anew.
+            let _ = running.connection.send(ask.message.ack().to_node()).await;
         }
         Err(hold) => {
             tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a message cannot be asked for again");
@@ -149,7 +151,7 @@ async fn renew(
     receipt: &RetryReceipt,
 ) -> Result<(), Hold> {
     let bundle = match &receipt.keys {
-        Some(bundle) => Some(bundle.clone()),
+        Some(bundle) => Some(*bundle),
         None if receipt.count > 1 => Some(directory::bundle(core, login, peer).await?),
         None => None,
     };

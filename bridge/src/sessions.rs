@@ -17,7 +17,7 @@ use crate::lanes::KeyedLocks;
 
 /// Something about a session failed.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -31,14 +31,14 @@ pub enum SessionError {
 
 /// The sessions of all logins.
 #[derive(Clone)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     store: Store,
     locks: Arc<KeyedLocks<(String, String)>>,
     keys: moka::sync::Cache<String, Arc<dyn ContentKeys>>,
 }
 
 /// One contact's session, locked.
-pub struct Session {
+pub(crate) struct Session {
     keys: Arc<dyn ContentKeys>,
     store: Store,
     login: String,
@@ -64,7 +64,7 @@ impl fmt::Debug for Session {
 
 impl Sessions {
     /// Sessions kept in `store`.
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self {
             store,
             locks: Arc::default(),
@@ -73,7 +73,7 @@ impl Sessions {
     }
 
     /// Locks the session of `login` with `peer` and reads its record.
-    pub async fn open(&self, login: &str, peer: &str) -> Result<Session, SessionError> {
+    pub(crate) async fn open(&self, login: &str, peer: &str) -> Result<Session, SessionError> {
         let lock = self.locks.lock(&(login.to_owned(), peer.to_owned())).await;
         let keys = self.content_keys(login).await?;
         let record = match signal::session(&self.store, login, peer).await? {
@@ -95,7 +95,7 @@ impl Sessions {
     }
 
     /// Forgets the keys of a login that ended or was enlisted anew.
-    pub fn forget(&self, login: &str) {
+    pub(crate) fn forget(&self, login: &str) {
         self.keys.invalidate(login);
     }
 
@@ -115,40 +115,35 @@ impl Sessions {
 
 impl Session {
     /// Whether a message can be encrypted without fetching keys first.
-    pub fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         self.record.has_session()
     }
 
-    /// The contact's identity key, if it is known.
-    pub fn identity(&self) -> Option<[u8; 32]> {
-        self.record.identity
-    }
-
     /// Opens the session with keys that were fetched.
-    pub async fn establish(&mut self, bundle: &Bundle) -> Result<(), SessionError> {
+    pub(crate) async fn establish(&mut self, bundle: &Bundle) -> Result<(), SessionError> {
         self.keys.establish(&mut self.record, bundle).await?;
         self.changed = true;
         Ok(())
     }
 
     /// Drops the session, keeping the identity that is known: the next message opens a new one.
-    pub fn drop_session(&mut self) {
+    pub(crate) fn drop_session(&mut self) {
         self.record.forget_session();
         self.changed = true;
     }
 
     /// The record as it is now, to go back to.
-    pub fn snapshot(&self) -> Peer {
+    pub(crate) fn snapshot(&self) -> Peer {
         self.record.clone()
     }
 
     /// Goes back to an earlier record, as if nothing had been done since.
-    pub fn restore(&mut self, record: Peer) {
+    pub(crate) fn restore(&mut self, record: Peer) {
         self.record = record;
     }
 
     /// Encrypts a message protobuf.
-    pub async fn encrypt(
+    pub(crate) async fn encrypt(
         &mut self,
         content: &[u8],
     ) -> Result<gatekeeper::signal::Ciphertext, SessionError> {
@@ -158,7 +153,7 @@ impl Session {
     }
 
     /// Decrypts a message. The one-time prekey that it used up is deleted in `batch`.
-    pub async fn decrypt(
+    pub(crate) async fn decrypt(
         &mut self,
         kind: EncKind,
         bytes: &[u8],
@@ -197,7 +192,7 @@ impl Session {
     }
 
     /// Writes the changed record into `batch`. The lock must be held until that is committed: keep `self`.
-    pub fn save(&self, batch: &mut Batch, now: Millis) {
+    pub(crate) fn save(&self, batch: &mut Batch, now: Millis) {
         if self.changed {
             let session = signal::Session {
                 record: self.record.session.clone().map(Secret::new),

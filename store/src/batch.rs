@@ -338,4 +338,9 @@ impl From<Option<&[u8]>> for Value {
 macro_rules! args {
     ($($value:expr),* $(,)?) => { vec![$($crate::batch::Value::from($value)),*] };
 }
-pub(crate) use args;
+
+/// The values of a row's key, to open what is sealed in it.
+macro_rules! key {
+    ($($value:expr),* $(,)?) => { [$($crate::batch::Value::from($value)),*] };
+}
+pub(crate) use {args, key};

@@ -4,7 +4,7 @@
 
 use crate::{
     Batch, Error, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Update, Value, args, key},
     db::Row,
 };
 
@@ -172,7 +172,7 @@ pub async fn contains(
 
 fn object(row: &Row<'_>, acct: &str, kind: &str) -> Result<Object, Error> {
     let (k1, k2) = (row.text(0)?, row.text(1)?);
-    let value = row.secret(2, TABLE, "v", &args![acct, kind, &k1, &k2])?;
+    let value = row.secret(2, TABLE, "v", &key![acct, kind, &k1, &k2])?;
     Ok(Object {
         k1,
         k2,

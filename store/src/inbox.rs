@@ -5,7 +5,7 @@ pub mod to_device;
 
 use crate::{
     Batch, Error, Millis, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Update, Value, args, key},
     db::Row,
     opaque::opaque,
     text_enum::text_enum,
@@ -260,7 +260,7 @@ fn event(row: &Row<'_>) -> Result<Event, Error> {
         sender: row.text(3)?,
         kind: row.text(4)?,
         body: row
-            .secret(5, "inbox", "body", &args![&event_id])?
+            .secret(5, "inbox", "body", &key![&event_id])?
             .into_text("inbox")?,
         received_ts: row.int(6)?,
         attempts: row.u32(7)?,

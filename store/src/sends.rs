@@ -2,7 +2,7 @@
 
 use crate::{
     Batch, Error, Millis, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Update, Value, args, key},
     db::Row,
     messages,
     opaque::opaque,
@@ -176,7 +176,7 @@ pub async fn count(store: &Store) -> Result<i64, Error> {
 fn send(row: &Row<'_>) -> Result<Send, Error> {
     let txn_id = row.text(1)?;
     let content = row
-        .secret(8, TABLE, "content", &args![&txn_id])?
+        .secret(8, TABLE, "content", &key![&txn_id])?
         .into_text(TABLE)?;
     Ok(Send {
         seq: row.int(0)?,

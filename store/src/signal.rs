@@ -2,7 +2,7 @@
 
 use crate::{
     Batch, Error, Millis, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Set, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Set, Update, Value, args, key},
 };
 
 /// A key record.
@@ -179,7 +179,7 @@ pub async fn session(store: &Store, login: &str, peer: &str) -> Result<Option<Se
     store
         .one(sql, args![login, peer], |row| {
             Ok(Session {
-                record: row.opt_secret(0, "signal_sessions", "record", &args![login, peer])?,
+                record: row.opt_secret(0, "signal_sessions", "record", &key![login, peer])?,
                 identity: row.opt_bytes(1)?,
             })
         })
@@ -190,6 +190,6 @@ fn key(row: &crate::db::Row<'_>, table: &'static str, login: &str) -> Result<Key
     let id = row.u32(0)?;
     Ok(Key {
         id,
-        record: row.secret(1, table, "record", &args![login, id])?,
+        record: row.secret(1, table, "record", &key![login, id])?,
     })
 }

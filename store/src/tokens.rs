@@ -2,7 +2,7 @@
 
 use crate::{
     Batch, Error, Millis, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Update, Value, args},
+    batch::{Delete, Insert, OnConflict, Update, Value, args, key},
 };
 
 /// A signing key.
@@ -58,7 +58,7 @@ pub async fn list(store: &Store) -> Result<Vec<TokenKey>, Error> {
         .all(sql, vec![], |row| {
             let kid = row.text(0)?;
             Ok(TokenKey {
-                pkcs8: row.secret(1, "token_keys", "pkcs8", &args![&kid])?,
+                pkcs8: row.secret(1, "token_keys", "pkcs8", &key![&kid])?,
                 created_ts: row.int(2)?,
                 retired_ts: row.opt_int(3)?,
                 kid,

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::{
     Batch, Error, Secret, Store,
-    batch::{Delete, Insert, OnConflict, Value, args},
+    batch::{Delete, Insert, OnConflict, Value, args, key},
     opaque::opaque,
 };
 
@@ -95,7 +95,7 @@ pub async fn next(store: &Store, after: i64, limit: u32) -> Result<Vec<Message>,
 fn message(row: &crate::db::Row<'_>) -> Result<Message, Error> {
     let table = "inbox_todevice";
     let body = row
-        .secret(3, table, "body", &args![row.text(4)?])?
+        .secret(3, table, "body", &key![row.text(4)?])?
         .into_text(table)?;
     Ok(Message {
         seq: row.int(0)?,

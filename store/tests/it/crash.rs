@@ -51,7 +51,6 @@ async fn committed_batches_survive_a_kill(database: Database) {
     lines.map_while(Result::ok).for_each(|line| {
         take(line);
     });
-    drop(take);
 
     let store = database.open().await;
     for (writer, told) in seen.into_iter().enumerate() {
@@ -69,7 +68,6 @@ async fn committed_batches_survive_a_kill(database: Database) {
 
 /// The child's part; alone it does nothing.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
 async fn child_that_commits() {
     let Ok(url) = std::env::var(CHILD) else {
         return;
