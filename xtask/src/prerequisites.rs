@@ -44,7 +44,7 @@ const NODE: Prerequisite = Prerequisite {
     check: &[
         "node",
         "-e",
-        "process.exit(parseInt(process.versions.node) < 20)",
+        "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)",
     ],
     install: "sudo apt-get install --yes npm && sudo npm install --global n && sudo n 20",
 };
