@@ -403,7 +403,7 @@ impl Work<'_> {
             .map_or(0, |row| row.retries);
         tracing::warn!(
             login = %self.core.log_id(login), stanza = %self.core.log_id(&stanza.id), %error, tries,
-            "a message from WhatsApp cannot be decrypted"
+            "a message from WhatsApp cannot be decrypted; a retry receipt asks for it again"
         );
         if tries >= u32::from(retries::LIMIT) {
             self.event(

@@ -58,12 +58,11 @@ pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
     };
     match receipt.await {
         Ok(receipt) => {
+            // It stands for the ack too: an ack after it would take the message that comes anew out of the mailbox.
             let _ = running
                 .connection
                 .send(receipt.to_node(stanzas::Origin::Client))
                 .await;
-            // The gatekeeper need not keep it: the sender encrypts it anew.
-            let _ = running.connection.send(ask.message.ack().to_node()).await;
         }
         Err(hold) => {
             tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a message cannot be asked for again");

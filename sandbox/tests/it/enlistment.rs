@@ -112,10 +112,9 @@ async fn tokens_of_others_are_refused() {
 async fn a_new_key_is_fetched_when_it_is_first_seen() {
     let rig = Rig::start().await;
     let alice = rig.alice().await;
-    let before = rig.partner.fetches();
     let answer = post(&rig, alice.form(rig.partner.token(ALICE)).to_form()).await;
     assert_eq!(answer["status"], "ok");
-    assert_eq!(rig.partner.fetches(), before, "the key set is kept");
+    let before = rig.partner.fetches();
 
     let old = rig.partner.token(ALICE);
     rig.partner.rotate();
