@@ -228,6 +228,11 @@ const ops = {
 
     send_event: ({ room_id, type, content, txn_id }) => send(room_id, type, content, txn_id),
 
+    async discard_session({ room_id }) {
+        await client.getCrypto().forceDiscardSession(room_id);
+        return {};
+    },
+
     redact: ({ room_id, event_id }) => inOrder(room_id, () => client.redactEvent(room_id, event_id)),
 
     async timeline({ room_id, from }) {

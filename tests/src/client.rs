@@ -226,6 +226,17 @@ impl Client {
             .to_owned())
     }
 
+    /// Forgets the room's key: the next message comes with a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub async fn discard_session(&self, room: &str) -> Result<()> {
+        self.ask("discard_session", json!({"room_id": room}))
+            .await
+            .map(drop)
+    }
+
     /// What the room shows from the `from`-th event on, in the server's order, state events included.
     ///
     /// # Errors

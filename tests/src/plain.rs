@@ -86,17 +86,12 @@ impl PlainUser {
         Ok(room)
     }
 
-    /// Writes a text and waits for an answer of somebody else that `accept` likes.
+    /// Writes a text and gives the event id.
     ///
     /// # Errors
     ///
-    /// A timeout, with what was said instead.
-    pub async fn ask(
-        &self,
-        room: &str,
-        text: &str,
-        accept: impl Fn(&str) -> bool,
-    ) -> Result<String> {
+    /// When the homeserver refuses.
+    pub async fn say(&self, room: &str, text: &str) -> Result<String> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| Error::new(format!("random: {error}")))?;
         let path = format!(
@@ -110,7 +105,21 @@ impl PlainUser {
                 Some(json!({"msgtype": "m.text", "body": text})),
             )
             .await?;
-        let sent = sent["event_id"].as_str().context("no event id")?.to_owned();
+        Ok(sent["event_id"].as_str().context("no event id")?.to_owned())
+    }
+
+    /// Writes a text and waits for an answer of somebody else that `accept` likes.
+    ///
+    /// # Errors
+    ///
+    /// A timeout, with what was said instead.
+    pub async fn ask(
+        &self,
+        room: &str,
+        text: &str,
+        accept: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let sent = self.say(room, text).await?;
         let accept = &accept;
         let answered = wait::until(
             &format!("an answer to {text:?}"),

@@ -35,9 +35,8 @@ pub struct Addresses {
     pub chat_tcp: String,
     /// Root key of the chat's certificate chain, in hexadecimal.
     pub root: String,
-    /// The page that shows a phone, up to its number, if this sandbox has one.
-    #[serde(default)]
-    pub phone_page: Option<String>,
+    /// The page that shows a phone, up to its number.
+    pub phone_page: String,
 }
 
 /// A sandbox on fixed loopback ports, so that it can be stopped and come back where it was.

@@ -228,11 +228,8 @@ async fn nothing_is_lost_while_a_neighbour_is_away() -> Result<()> {
         // Gatehouse itself was away, and keys were sent meanwhile: they come in no transaction.
         let status = stack.gatehouse.stop().await?;
         assert!(status.success(), "an orderly end: {status}");
+        client.discard_session(&room).await?;
         client.send(&room, "while you were out").await?;
-        let later = client.direct_chat(&ghost).await?;
-        client
-            .send(&later, "in a room that you have not seen")
-            .await?;
         stack.gatehouse.start().await?;
         phone
             .wait_for_text(client.user_id(), "while you were out")
@@ -249,16 +246,26 @@ async fn a_sandbox_that_is_down_at_the_start_is_waited_for() -> Result<()> {
     stack.sandbox.stop().await?;
     stack.gatehouse.start().await?;
     let user_id = stack.synapse.register("anna", PASSWORD).await?;
-    let refusal = enlist(stack.synapse.url(), "anna", PASSWORD, &stack.bot()).await;
-    assert!(
-        refusal.is_err(),
-        "nobody can be enlisted without a gatekeeper"
-    );
+    // The user has accepted, and nobody answers: the enlistment is gone on with as soon as somebody does.
+    let user = PlainUser::login(stack.synapse.url(), "anna", PASSWORD).await?;
+    let room = user.chat_with(&stack.bot()).await?;
+    user.ask(&room, "enable", |said| said.contains("if you agree"))
+        .await?;
+    user.say(&room, "accept").await?;
+    tests::wait::until("gatehouse to say that it waits", PATIENCE, || async {
+        Ok(stack
+            .gatehouse
+            .log()?
+            .contains("enlistment address cannot be reached")
+            .then_some(()))
+    })
+    .await?;
     stack.sandbox.go_on().await?;
-    enlist(stack.synapse.url(), "anna", PASSWORD, &stack.bot())
-        .await
-        .map_err(|error| stack.explain(error))?;
-    assert!(stack.sandbox.partner_user(&user_id).await?.is_some());
+    tests::wait::until("the enlistment", PATIENCE, || async {
+        stack.sandbox.partner_user(&user_id).await
+    })
+    .await
+    .map_err(|error| stack.explain(error))?;
 
     // Enlisted already, and again nobody there at the start.
     stack.gatehouse.stop().await?;

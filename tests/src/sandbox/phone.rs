@@ -58,13 +58,10 @@ impl Phone {
         &self.number
     }
 
-    /// Where a person can look at it: the sandbox's page if it has one, else what the control API shows.
+    /// The page that shows it to a person.
     #[must_use]
     pub fn page(&self, addresses: &super::Addresses) -> String {
-        match &addresses.phone_page {
-            Some(page) => format!("{page}{}", self.number),
-            None => format!("{}/control/phones/{}", self.control, self.number),
-        }
+        format!("{}{}", addresses.phone_page, self.number)
     }
 
     /// Writes a text to an enlisted user and gives the stanza id.
