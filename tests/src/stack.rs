@@ -169,12 +169,14 @@ pub async fn enlist(homeserver: &str, user: &str, password: &str, bot: &str) -> 
     let plain = PlainUser::login(homeserver, user, password).await?;
     let room = plain.chat_with(bot).await?;
     // The bot greets with its commands at some moment of its own: that is no answer to these.
-    plain
-        .ask(&room, "enable", |said| said.contains("if you agree"))
-        .await?;
     let is_answer =
         |said: &str| said.starts_with("You are joined") || said.starts_with("WhatsApp refused");
-    let answer = plain.ask(&room, "accept", is_answer).await?;
+    let shown = |said: &str| said.contains("if you agree") || is_answer(said);
+    let mut answer = plain.ask(&room, "enable", shown).await?;
+    // Who has accepted before is not asked again.
+    if !is_answer(&answer) {
+        answer = plain.ask(&room, "accept", is_answer).await?;
+    }
     if !answer.starts_with("You are joined") {
         return Err(Error::new(format!("{user} was not enlisted: {answer}")));
     }
