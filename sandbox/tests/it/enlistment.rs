@@ -112,9 +112,13 @@ async fn tokens_of_others_are_refused() {
 async fn a_new_key_is_fetched_when_it_is_first_seen() {
     let rig = Rig::start().await;
     let alice = rig.alice().await;
-    let answer = post(&rig, alice.form(rig.partner.token(ALICE)).to_form()).await;
-    assert_eq!(answer["status"], "ok");
+    for _ in 0..5 {
+        let answer = post(&rig, alice.form(rig.partner.token(ALICE)).to_form()).await;
+        assert_eq!(answer["status"], "ok");
+    }
     let before = rig.partner.fetches();
+    // One at the start, and one for the first token if that came before it was answered.
+    assert!(before <= 2, "the key set is kept");
 
     let old = rig.partner.token(ALICE);
     rig.partner.rotate();
