@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import readline from "node:readline";
 import { pathToFileURL } from "node:url";
+import { download, upload } from "./attachments.mjs";
 
 // The library asks for Node 22 but lacks only this on 20.
 Promise.withResolvers ??= function () {
@@ -67,14 +68,18 @@ function record(event, room, toStartOfTimeline) {
 async function describe(event) {
     const encrypted = event.isEncrypted();
     const info = encrypted ? await client.getCrypto().getEncryptionInfoForEvent(event) : null;
-    const clear = event.getContent();
+    const original = event.getOriginalContent();
     return {
         event_id: event.getId(),
         sender: event.getSender(),
         type: event.getType(),
         state_key: event.getStateKey() ?? null,
         ts: event.getTs(),
-        content: clear,
+        content: event.getContent(), // of the last edit, if there is one
+        original,
+        relation: original["m.relates_to"] ?? event.getWireContent()["m.relates_to"] ?? null,
+        redacts: event.getType() === "m.room.redaction" ? event.getContent().redacts ?? event.event.redacts ?? null : null,
+        edited: event.replacingEventId() ?? null,
         encrypted,
         decrypted: encrypted && !event.isBeingDecrypted() && !event.isDecryptionFailure() && event.getClearContent() !== null,
         pending: event.isBeingDecrypted(),
@@ -82,6 +87,7 @@ async function describe(event) {
         shield: info ? nameOf(EventShieldColour, info.shieldColour) : null,
         shield_reason: info ? nameOf(EventShieldReason, info.shieldReason) : null,
         redacted: event.isRedacted(),
+        redacted_by: event.getUnsigned().redacted_because?.sender ?? null,
     };
 }
 
@@ -126,6 +132,17 @@ function inOrder(roomId, work) {
 
 const send = (roomId, type, content, txn) =>
     inOrder(roomId, () => client.sendEvent(roomId, null, type, content, txn));
+
+let puts = 0;
+function put(roomId, type, content, txn) {
+    const where = [roomId, "send", type, txn ?? `put-${Date.now()}-${puts++}`].map(encodeURIComponent).join("/");
+    return client.http.authedRequest("PUT", `/_matrix/client/v3/rooms/${where}`, undefined, content, { prefix: "" });
+}
+
+const absent = (error) => {
+    if (error?.errcode === "M_NOT_FOUND") return null;
+    throw error;
+};
 
 const ops = {
     async login({ homeserver, user, password, device_name, exclude_insecure, cross_sign }) {
@@ -228,12 +245,32 @@ const ops = {
 
     send_event: ({ room_id, type, content, txn_id }) => send(room_id, type, content, txn_id),
 
+    /** In the clear, whatever the room says. */
+    send_plain: ({ room_id, type, content, txn_id }) =>
+        inOrder(room_id, () => put(room_id, type, content, txn_id)),
+
+    /** Encrypted, also what the library would send in the clear (reactions). */
+    send_encrypted: ({ room_id, type, content, txn_id }) =>
+        inOrder(room_id, async () => {
+            const event = new sdk.MatrixEvent({ type, content, room_id, sender: client.getUserId() });
+            await client.getCrypto().encryptEvent(event, room(room_id));
+            return put(room_id, event.getWireType(), event.getWireContent(), txn_id);
+        }),
+
+    upload: (options) => upload(client.baseUrl, client.getAccessToken(), options),
+
+    download: (options) => download(client.baseUrl, client.getAccessToken(), options),
+
+    async state({ room_id, type, state_key }) {
+        return { content: await client.getStateEvent(room_id, type, state_key ?? "").catch(absent) };
+    },
+
     async discard_session({ room_id }) {
         await client.getCrypto().forceDiscardSession(room_id);
         return {};
     },
 
-    redact: ({ room_id, event_id }) => inOrder(room_id, () => client.redactEvent(room_id, event_id)),
+    redact: ({ room_id, event_id, txn_id }) => inOrder(room_id, () => client.redactEvent(room_id, event_id, txn_id)),
 
     async timeline({ room_id, from }) {
         const events = (timelines.get(room_id) ?? []).slice(from ?? 0);
@@ -250,10 +287,10 @@ const ops = {
         return { read };
     },
 
-    async read({ room_id, event_id }) {
+    async read({ room_id, event_id, is_private }) {
         const event = (timelines.get(room_id) ?? []).find((each) => each.getId() === event_id);
         if (!event) throw new Error(`no event ${event_id} in ${room_id}`);
-        await client.sendReadReceipt(event);
+        await client.sendReadReceipt(event, is_private ? "m.read.private" : "m.read");
         return {};
     },
 

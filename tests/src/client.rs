@@ -3,6 +3,8 @@
 //! `tests/clients/matrix-client.mjs` is driven over JSON lines. The client cross-signs its own device and, unless
 //! told otherwise, excludes insecure devices: it gives no keys to unsigned devices and shows none of their messages.
 
+mod attachments;
+mod events;
 mod types;
 
 use std::collections::HashMap;
@@ -22,7 +24,7 @@ use crate::error::Context as _;
 use crate::process::Process;
 use crate::{Error, Result, cache};
 
-pub use types::{Login, Room, TimelineEvent};
+pub use types::{Download, Login, Room, TimelineEvent, Upload};
 
 /// Where the driver scripts and their pinned package list are.
 fn scripts() -> PathBuf {
@@ -208,24 +210,6 @@ impl Client {
             .to_owned())
     }
 
-    /// Sends an event of any type, encrypted if the room is.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be encrypted or sent.
-    pub async fn send_event(&self, room: &str, kind: &str, content: Value) -> Result<String> {
-        let answer = self
-            .ask(
-                "send_event",
-                json!({"room_id": room, "type": kind, "content": content}),
-            )
-            .await?;
-        Ok(answer["event_id"]
-            .as_str()
-            .context("no event id")?
-            .to_owned())
-    }
-
     /// Forgets the room's key: the next message comes with a new one.
     ///
     /// # Errors
@@ -256,48 +240,6 @@ impl Client {
     /// When the client is gone.
     pub async fn timeline(&self, room: &str) -> Result<Vec<TimelineEvent>> {
         self.timeline_from(room, 0).await
-    }
-
-    /// For each member, the last event it has read.
-    ///
-    /// # Errors
-    ///
-    /// When the client is gone.
-    pub async fn read_markers(&self, room: &str) -> Result<HashMap<String, String>> {
-        let mut answer = self.ask("receipts", json!({"room_id": room})).await?;
-        Ok(serde_json::from_value(answer["read"].take())?)
-    }
-
-    /// Sends a read receipt.
-    ///
-    /// # Errors
-    ///
-    /// When the event is not in the timeline or the homeserver refuses.
-    pub async fn mark_read(&self, room: &str, event_id: &str) -> Result<()> {
-        self.ask("read", json!({"room_id": room, "event_id": event_id}))
-            .await
-            .map(drop)
-    }
-
-    /// Says that the user types, or has stopped.
-    ///
-    /// # Errors
-    ///
-    /// When the homeserver refuses.
-    pub async fn typing(&self, room: &str, typing: bool) -> Result<()> {
-        self.ask("typing", json!({"room_id": room, "typing": typing}))
-            .await
-            .map(drop)
-    }
-
-    /// Who types in the room now.
-    ///
-    /// # Errors
-    ///
-    /// When the client does not know the room.
-    pub async fn who_types(&self, room: &str) -> Result<Vec<String>> {
-        let mut answer = self.ask("who_types", json!({"room_id": room})).await?;
-        Ok(serde_json::from_value(answer["user_ids"].take())?)
     }
 
     /// A client-server request as this user, for what has no function of its own.

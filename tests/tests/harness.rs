@@ -36,22 +36,83 @@ async fn talk(synapse: &Synapse) -> Result<()> {
     assert_eq!(seen.content["formatted_body"], "<strong>hi</strong>");
 
     alice.mark_read(&room, &seen.event_id).await?;
-    bob.until("alice's read receipt", tests::wait::PATIENCE, || async {
-        let markers = bob.read_markers(&room).await?;
-        Ok((markers.get(alice.user_id()) == Some(&seen.event_id)).then_some(()))
-    })
-    .await?;
+    bob.wait_for_read(&room, alice.user_id(), &seen.event_id)
+        .await?;
     bob.typing(&room, true).await?;
-    alice
-        .until("bob to type", tests::wait::PATIENCE, || async {
-            Ok(alice
-                .who_types(&room)
-                .await?
-                .iter()
-                .any(|user| user == bob.user_id())
-                .then_some(()))
-        })
-        .await
+    alice.wait_for_typing(&room, bob.user_id(), true).await?;
+    bob.typing(&room, false).await?;
+    alice.wait_for_typing(&room, bob.user_id(), false).await?;
+    relate(&alice, &bob, &room, &seen.event_id).await?;
+    attach(&alice, &bob, &room).await
+}
+
+/// Everything that refers to `first`, a message of bob's.
+async fn relate(alice: &Client, bob: &Client, room: &str, first: &str) -> Result<()> {
+    let answer = alice.reply(room, first, "yes").await?;
+    let seen = bob.wait_for_text(room, alice.user_id(), "yes").await?;
+    assert_eq!(seen.answers(), Some(first));
+
+    let plain = alice.react(room, first, "👍").await?;
+    alice.react_encrypted(room, &answer, "🎉").await?;
+    bob.wait_for_reactions(room, first, &[(alice.user_id(), "👍")])
+        .await?;
+    bob.wait_for_reactions(room, &answer, &[(alice.user_id(), "🎉")])
+        .await?;
+    let events = bob.timeline(room).await?;
+    let encrypted = |emoji: &str| {
+        events
+            .iter()
+            .find(|each| each.relation["key"] == emoji)
+            .map(|each| each.encrypted)
+    };
+    assert_eq!(encrypted("👍"), Some(false), "as clients send reactions");
+    assert_eq!(encrypted("🎉"), Some(true), "as it was asked to be sent");
+    alice.redact(room, &plain).await?;
+    bob.wait_for_reactions(room, first, &[]).await?;
+
+    let edit = alice.edit(room, &answer, "no").await?;
+    let seen = bob.wait_for_text(room, alice.user_id(), "no").await?;
+    assert_eq!(seen.event_id, answer);
+    assert_eq!(seen.edited.as_deref(), Some(&*edit));
+    assert_eq!(seen.original["body"], "yes");
+    alice.redact(room, &answer).await?;
+    let seen = bob.wait_for_redaction(room, &answer).await?;
+    assert_eq!(seen.redacted_by.as_deref(), Some(alice.user_id()));
+
+    let plain = alice
+        .send_plain(
+            room,
+            "m.room.message",
+            json!({"msgtype": "m.text", "body": "clear"}),
+        )
+        .await?;
+    let seen = bob
+        .wait_for(room, "the clear text", |each| each.event_id == plain)
+        .await?;
+    assert!(!seen.encrypted);
+    let encryption = bob.state(room, "m.room.encryption", "").await?;
+    assert_eq!(
+        encryption.map(|content| content["algorithm"].clone()),
+        Some(json!("m.megolm.v1.aes-sha2"))
+    );
+    assert_eq!(bob.state(room, "m.room.topic", "").await?, None);
+    Ok(())
+}
+
+async fn attach(alice: &Client, bob: &Client, room: &str) -> Result<()> {
+    let upload = alice.upload_generated(3_000_001, "a seed").await?;
+    let content = json!({"msgtype": "m.file", "body": "noise", "file": upload.file});
+    let event = alice.send_message(room, content).await?;
+    let seen = bob
+        .wait_for(room, "the file", |each| each.event_id == event)
+        .await?;
+    let file = bob.download(&seen.content["file"], None).await?;
+    assert_eq!((file.size, &file.sha256), (upload.size, &upload.sha256));
+    assert_eq!(file.size, 3_000_001);
+    let mut wrong = seen.content["file"].clone();
+    wrong["hashes"]["sha256"] = json!("AAAA");
+    assert!(bob.download(&wrong, None).await.is_err(), "a wrong hash");
+    Ok(())
 }
 
 #[tokio::test]

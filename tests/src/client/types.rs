@@ -45,6 +45,26 @@ pub struct Room {
     pub members: HashMap<String, String>,
 }
 
+/// An uploaded attachment, encrypted as Matrix does it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Upload {
+    /// The `EncryptedFile` for an event's `file` key.
+    pub file: Value,
+    /// Size of the plain file in bytes.
+    pub size: u64,
+    /// SHA-256 of the plain file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file that was downloaded, checked and decrypted.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+pub struct Download {
+    /// Size of the plain file in bytes.
+    pub size: u64,
+    /// SHA-256 of the plain file, in hexadecimal.
+    pub sha256: String,
+}
+
 /// An event as the client shows it: decrypted, with the mark that a user would see beside it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TimelineEvent {
@@ -59,8 +79,16 @@ pub struct TimelineEvent {
     pub state_key: Option<String>,
     /// `origin_server_ts`.
     pub ts: u64,
-    /// The content, decrypted if possible.
+    /// The content, decrypted if possible; of the last edit, if there is one.
     pub content: Value,
+    /// The content as it was before any edit.
+    pub original: Value,
+    /// `m.relates_to`, which stands in the clear beside encrypted content.
+    pub relation: Value,
+    /// What a redaction event redacts.
+    pub redacts: Option<String>,
+    /// The edit whose content is shown.
+    pub edited: Option<String>,
     /// Whether it was encrypted on the wire.
     pub encrypted: bool,
     /// Whether it was encrypted and could be decrypted.
@@ -73,6 +101,8 @@ pub struct TimelineEvent {
     pub shield_reason: Option<String>,
     /// Whether it was redacted.
     pub redacted: bool,
+    /// Who redacted it.
+    pub redacted_by: Option<String>,
 }
 
 impl TimelineEvent {
@@ -83,6 +113,26 @@ impl TimelineEvent {
             return None;
         }
         self.content["body"].as_str()
+    }
+
+    /// The event that this one answers.
+    #[must_use]
+    pub fn answers(&self) -> Option<&str> {
+        self.relation["m.in_reply_to"]["event_id"].as_str()
+    }
+
+    /// Whether it relates to `event_id` in this way: `m.annotation`, `m.replace`, `m.reference`, ...
+    #[must_use]
+    pub fn relates(&self, kind: &str, event_id: &str) -> bool {
+        self.relation["rel_type"] == kind && self.relation["event_id"] == event_id
+    }
+
+    /// The emoji, if this is a reaction to `event_id` that was not taken back.
+    #[must_use]
+    pub fn reaction_to(&self, event_id: &str) -> Option<&str> {
+        (self.kind == "m.reaction" && !self.redacted && self.relates("m.annotation", event_id))
+            .then(|| self.relation["key"].as_str())
+            .flatten()
     }
 
     /// Encrypted, decrypted, and without any warning beside it.
