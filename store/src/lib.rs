@@ -27,6 +27,7 @@ pub mod crypto;
 pub mod ghosts;
 pub mod inbox;
 pub mod logins;
+pub mod media;
 pub mod messages;
 pub mod meta;
 pub mod outbox;

@@ -104,7 +104,7 @@ static PREKEY_IDS: Update = Update {
     key: 1,
     sql: "UPDATE logins SET next_prekey_id = $3 WHERE mxid = $1 AND next_prekey_id = $2",
 };
-static ERASE: [Update; 9] = [
+static ERASE: [Update; 11] = [
     erase("consents", "DELETE FROM consents WHERE mxid = $1"),
     erase(
         "signal_prekeys",
@@ -125,6 +125,12 @@ static ERASE: [Update; 9] = [
     erase(
         "undecryptable",
         "DELETE FROM undecryptable WHERE login = $1",
+    ),
+    // The files follow: what has no row is swept from the media folder.
+    erase("media", "DELETE FROM media WHERE login = $1"),
+    erase(
+        "media_missing",
+        "DELETE FROM media_missing WHERE login = $1",
     ),
 ];
 static ERASE_SENDS: Update = erase("sends", "DELETE FROM sends WHERE login = $1");

@@ -2,6 +2,7 @@
 
 mod crash;
 mod fence;
+mod media;
 mod opening;
 mod queues;
 mod records;
