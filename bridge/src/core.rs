@@ -163,15 +163,10 @@ impl Core {
 
     /// Wakes the rooms of a login that has been connected: they may wait for a contact's keys.
     pub(crate) async fn wake_rooms_of(&self, login: &str) {
-        match portals::by_login(&self.store, login).await {
-            Ok(portals) => {
-                for room in portals
-                    .iter()
-                    .filter_map(|portal| portal.room_id.as_deref())
-                {
-                    if let Ok(room) = RoomId::parse(room) {
-                        self.wake(Wake::Inbox(room));
-                    }
+        match inbox::rooms_of(&self.store, login).await {
+            Ok(rooms) => {
+                for room in rooms.iter().filter_map(|room| RoomId::parse(room).ok()) {
+                    self.wake(Wake::Inbox(room));
                 }
             }
             Err(error) => {
@@ -272,14 +267,24 @@ impl Core {
         self.user(&format!("@{localpart}:{}", self.server))
     }
 
-    /// The portal whose room this is.
+    /// The portal whose room this is, or was when what is in it was written.
     pub(crate) async fn portal_of(&self, room: &RoomId) -> Result<Option<Arc<Portal>>, Hold> {
         if let Some(portal) = self.portal_cache.get(room) {
             return Ok(portal);
         }
-        let portal = portals::by_room(&self.store, room.as_str())
-            .await?
-            .map(Arc::new);
+        let mut portal = portals::by_room(&self.store, room.as_str()).await?;
+        if portal.is_none() {
+            portal = portals::by_former_room(&self.store, room.as_str())
+                .await?
+                .map(|portal| Portal {
+                    room_id: Some(room.to_string()),
+                    // Its user has left: what there is to tell is told in the chat with the bot.
+                    bot_joined: false,
+                    state: portals::State::Closed,
+                    ..portal
+                });
+        }
+        let portal = portal.map(Arc::new);
         self.portal_cache.insert(room.to_owned(), portal.clone());
         Ok(portal)
     }

@@ -142,7 +142,11 @@ async fn record(
                 .and_then(|old| RoomId::parse(old).ok())
             {
                 core.forget_portal(&old);
+                if old != room {
+                    portals::leave_room(&mut batch, former.id, old.as_str());
+                }
             }
+            portals::return_to_room(&mut batch, room.as_str());
             portals::set_room(&mut batch, former.id, Some(room.as_str()));
             portals::set_flags(&mut batch, former.id, true, bot_joined);
             portals::set_state(&mut batch, former.id, portals::State::Active);
@@ -360,12 +364,14 @@ async fn user_is_in(puppet: &Puppet, room: &RoomId, user: &str) -> Result<bool, 
 }
 
 /// Somebody left a portal or was removed from it. When its user or its ghost is gone, the portal has no room; the next
-/// message opens one again.
+/// message opens one again. What still waits in the old room goes on from there.
 async fn left(core: &Arc<Core>, room: &RoomId, portal: &Portal, who: &UserId) -> Result<(), Hold> {
-    if who.as_str() != portal.login && who.as_str() != portal.ghost {
+    let over = portal.state == portals::State::Closed;
+    if over || (who.as_str() != portal.login && who.as_str() != portal.ghost) {
         return Ok(());
     }
     let mut batch = Batch::new();
+    portals::leave_room(&mut batch, portal.id, room.as_str());
     portals::set_room(&mut batch, portal.id, None);
     portals::set_state(&mut batch, portal.id, portals::State::Closed);
     core.store.commit(batch).await?;

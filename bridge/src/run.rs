@@ -27,6 +27,8 @@ use crate::{
 
 /// How often old rows are deleted and the token keys looked after.
 const UPKEEP: Duration = Duration::from_secs(6 * 3600);
+/// How often the keys of ghosts that nobody speaks to are put away.
+const TIDYING: Duration = Duration::from_secs(300);
 /// Transaction ids and finished messages are kept this long, in milliseconds: longer than any redelivery.
 const KEEP_MS: i64 = 60 * 24 * 3600 * 1000;
 
@@ -176,6 +178,7 @@ fn start(core: &Arc<Core>) {
     tokio::spawn(start_logins(core.clone()));
     tokio::spawn(start_matrix(core.clone()));
     tokio::spawn(upkeep(core.clone()));
+    tokio::spawn(tidying(core.clone()));
 }
 
 async fn start_logins(core: Arc<Core>) {
@@ -248,9 +251,18 @@ async fn upkeep(core: Arc<Core>) {
         prune::transactions(&mut batch, before);
         prune::messages(&mut batch, before);
         prune::undecryptable(&mut batch, before);
+        puppeting::crypto_store::prune_message_hashes(&mut batch, before);
         if let Err(error) = core.store.commit(batch).await {
             tracing::warn!(%error, "old rows could not be deleted");
         }
+    }
+}
+
+/// Gives memory back when nobody asks for puppets, who otherwise see to it themselves.
+async fn tidying(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(TIDYING).await;
+        core.puppets.close_idle();
     }
 }
 

@@ -1,35 +1,28 @@
 //! All identities of the bridge: who exists, who is open.
 
+mod receiving;
+mod sweeping;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt as _, stream};
-use matrix_sdk_crypto::store::CryptoStore as _;
-use ruma::{
-    OwnedDeviceId, OwnedUserId, UserId, api::client::appservice::request_ping,
-    events::AnyToDeviceEvent, serde::Raw,
-};
+use ruma::{OwnedDeviceId, OwnedUserId, UserId, api::client::appservice::request_ping};
 use store::{
-    Batch, LogId, Store,
+    Batch, Store,
     ghosts::{self, Ghost, Stage},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
+pub use self::sweeping::SweepResult;
 use crate::{
-    Homeserver, HomeserverConfig, HttpError, Identity, KeySharing, KeyUpdates, NewRoomKey, Puppet,
-    PuppetError, SqlCryptoStore, ToDevice, TransactionKeys, WriteMode,
+    Homeserver, HomeserverConfig, HttpError, KeySharing, Puppet, PuppetError,
     device_lists::DeviceListLog,
-    error::crypto,
     puppet::{lock, stages},
-    sync::{matters, sync},
 };
-
-/// Ghosts read from the database at a time when all are swept.
-const PAGE: u32 = 500;
 
 /// How many machines stay open, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -311,93 +304,6 @@ impl Puppets {
         }
     }
 
-    /// Takes in what a transaction says about keys: for the ghosts it names, and the device lists for all of them.
-    ///
-    /// When it returns without an error everything is durable and the rows it came from can go. Idempotent.
-    ///
-    /// # Errors
-    ///
-    /// The first error; what else could be taken in was. Call again with the same.
-    pub async fn receive(
-        &self,
-        keys: &TransactionKeys,
-        to_device: Vec<ToDevice>,
-    ) -> Result<Vec<NewRoomKey>, PuppetError> {
-        let mut messages: BTreeMap<OwnedUserId, Vec<(OwnedDeviceId, Raw<AnyToDeviceEvent>)>> =
-            BTreeMap::new();
-        for message in to_device {
-            messages
-                .entry(message.user)
-                .or_default()
-                .push((message.device, message.event));
-        }
-        for user in keys.users() {
-            messages.entry(user.to_owned()).or_default();
-        }
-        if !keys.device_lists().is_empty() {
-            self.record_device_lists(keys).await?;
-            for user in lock(&self.inner.slots).keys() {
-                messages.entry(user.clone()).or_default();
-            }
-        }
-        let results = stream::iter(messages)
-            .map(|(user, messages)| async move { self.receive_one(&user, keys, messages).await })
-            .buffer_unordered(self.inner.options.concurrency.max(1))
-            .collect::<Vec<_>>()
-            .await;
-        let mut received = Vec::new();
-        for result in results {
-            received.extend(result?);
-        }
-        Ok(received)
-    }
-
-    async fn receive_one(
-        &self,
-        user: &UserId,
-        keys: &TransactionKeys,
-        messages: Vec<(OwnedDeviceId, Raw<AnyToDeviceEvent>)>,
-    ) -> Result<Vec<NewRoomKey>, PuppetError> {
-        let Some(device) = self.device_of(user).await? else {
-            return Ok(Vec::new());
-        };
-        let updates = KeyUpdates {
-            one_time_keys: keys.one_time_keys(user, &device),
-            unused_fallback_keys: keys.unused_fallback_keys(user, &device),
-            device_lists: keys.device_lists().clone(),
-            to_device: messages
-                .into_iter()
-                .filter(|(to, _)| *to == device)
-                .map(|(_, event)| event)
-                .collect(),
-            next_batch: None,
-        };
-        if !updates.is_urgent() && !self.is_open(user) {
-            return Ok(Vec::new());
-        }
-        match self.open(user).await? {
-            Some(puppet) => puppet.receive(updates).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Remembers changes for the machines that are closed.
-    async fn record_device_lists(&self, keys: &TransactionKeys) -> Result<(), PuppetError> {
-        let mut changed = Vec::new();
-        for user in &keys.device_lists().changed {
-            // Ghosts hear of their own devices only, and make the changes themselves.
-            let bot = *user == self.inner.homeserver.config().bot;
-            if bot
-                || ghosts::get(&self.inner.store, user.as_str())
-                    .await?
-                    .is_none()
-            {
-                changed.push(user.clone());
-            }
-        }
-        self.inner.device_lists.record(&changed).await
-    }
-
     async fn device_of(&self, user: &UserId) -> Result<Option<OwnedDeviceId>, PuppetError> {
         let ghost = ghosts::get(&self.inner.store, user.as_str()).await?;
         Ok(ghost
@@ -408,106 +314,6 @@ impl Puppets {
     fn is_open(&self, user: &UserId) -> bool {
         lock(&self.inner.slots).contains_key(user)
     }
-
-    /// Sweeps the inbox of one ghost. Opens its machine only if there is something in it.
-    ///
-    /// # Errors
-    ///
-    /// See [`PuppetError`].
-    pub async fn sweep(&self, user: &UserId) -> Result<Vec<NewRoomKey>, PuppetError> {
-        let Some(device) = self.device_of(user).await? else {
-            return Ok(Vec::new());
-        };
-        if !self.is_open(user) {
-            let store = SqlCryptoStore::new(
-                self.inner.store.clone(),
-                user,
-                &device,
-                WriteMode::Immediate,
-            );
-            if let Some(since) = crypto(store.next_batch_token().await)? {
-                let identity = Identity::device(user, &device);
-                let answer = sync(&self.inner.homeserver, identity, Some(since)).await?;
-                if !matters(&answer) {
-                    return Ok(Vec::new());
-                }
-            }
-        }
-        match self.open(user).await? {
-            Some(puppet) => puppet.sweep().await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Sweeps every ghost and the bot, a few at a time, and hands each new room key to `found`. To be done at each start
-    /// and after any gap in the transactions. A ghost that fails is tried again later by the next sweep; its id is counted.
-    ///
-    /// # Errors
-    ///
-    /// If the list of ghosts cannot be read.
-    pub async fn sweep_all(
-        &self,
-        mut found: impl FnMut(NewRoomKey),
-    ) -> Result<SweepResult, PuppetError> {
-        let mut result = SweepResult::default();
-        let mut after = String::new();
-        loop {
-            let page = ghosts::list(&self.inner.store, &after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.mxid);
-            self.sweep_page(page, &mut found, &mut result).await;
-        }
-        debug!(
-            swept = result.swept,
-            failed = result.failed.len(),
-            "swept all"
-        );
-        Ok(result)
-    }
-
-    async fn sweep_page(
-        &self,
-        page: Vec<Ghost>,
-        found: &mut impl FnMut(NewRoomKey),
-        result: &mut SweepResult,
-    ) {
-        let signed = page
-            .into_iter()
-            .filter(|ghost| ghost.stage == Stage::Signed);
-        let mut sweeps = stream::iter(signed.map(|ghost| ghost.mxid))
-            .map(|user| async move {
-                let swept = match <&UserId>::try_from(user.as_str()) {
-                    Ok(user) => self.sweep(user).await,
-                    Err(_) => Ok(Vec::new()),
-                };
-                (user, swept)
-            })
-            .buffer_unordered(self.inner.options.concurrency.max(1));
-        while let Some((user, swept)) = sweeps.next().await {
-            match swept {
-                Ok(keys) => {
-                    result.swept += 1;
-                    result.keys += keys.len();
-                    keys.into_iter().for_each(&mut *found);
-                }
-                Err(error) => {
-                    warn!(user = %LogId::of(&user), %error, "sweep failed");
-                    result.failed.push(user);
-                }
-            }
-        }
-    }
-}
-
-/// What [`Puppets::sweep_all`] did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SweepResult {
-    /// Inboxes emptied.
-    pub swept: usize,
-    /// Room keys found in them.
-    pub keys: usize,
-    /// Users whose inbox could not be read: sweep them again.
-    pub failed: Vec<String>,
 }
 
 impl fmt::Debug for Puppets {

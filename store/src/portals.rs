@@ -95,6 +95,16 @@ static DELETE: Delete = Delete {
     table: "portals",
     keys: &["id"],
 };
+static LEAVE: Insert = Insert {
+    table: "former_rooms",
+    columns: &["room_id", "portal"],
+    key: 1,
+    conflict: OnConflict::Replace,
+};
+static RETURN: Delete = Delete {
+    table: "former_rooms",
+    keys: &["room_id"],
+};
 
 /// Adds a portal. Fails the batch if the pair of login and contact, or the room, has one already.
 pub fn put(batch: &mut Batch, portal: &NewPortal) {
@@ -116,6 +126,16 @@ pub fn put(batch: &mut Batch, portal: &NewPortal) {
 /// Sets the room. Fails the batch if the portal is gone or another one has that room.
 pub fn set_room(batch: &mut Batch, id: i64, room_id: Option<&str>) {
     batch.update(&ROOM, args![id, room_id]).expect(1);
+}
+
+/// Remembers a room that the portal has no longer: what was written there before still goes to its contact.
+pub fn leave_room(batch: &mut Batch, id: i64, room_id: &str) {
+    batch.insert(&LEAVE, args![room_id, id]);
+}
+
+/// Forgets that a room was a portal's before: it is one again.
+pub fn return_to_room(batch: &mut Batch, room_id: &str) {
+    batch.delete(&RETURN, args![room_id]);
 }
 
 /// Notes whether the room is encrypted and the bot in it. Fails the batch if the portal is gone.
@@ -153,6 +173,17 @@ pub async fn get(store: &Store, id: i64) -> Result<Option<Portal>, Error> {
 pub async fn by_room(store: &Store, room_id: &str) -> Result<Option<Portal>, Error> {
     store
         .one(select!("WHERE room_id = $1"), args![room_id], portal)
+        .await
+}
+
+/// The portal that had a room before. `room_id` of the answer is the room that it has now, if any.
+pub async fn by_former_room(store: &Store, room_id: &str) -> Result<Option<Portal>, Error> {
+    store
+        .one(
+            select!("WHERE id = (SELECT portal FROM former_rooms WHERE room_id = $1)"),
+            args![room_id],
+            portal,
+        )
         .await
 }
 

@@ -1,6 +1,6 @@
 //! The programs under test, as they are built for use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -8,6 +8,17 @@ use serde_json::Value;
 
 use crate::error::Context as _;
 use crate::{Error, Result, cache};
+
+/// The workspace's folder. Cargo tells it to what it runs; the folder of the build would be another one where checkouts
+/// share a target folder.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let member = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(built_in, PathBuf::from);
+    member
+        .parent()
+        .map_or_else(|| ".".into(), Path::to_path_buf)
+}
 
 /// The programs of this workspace that the harness starts.
 #[derive(Debug, Clone)]
@@ -58,7 +69,7 @@ pub fn build() -> Result<Binaries> {
             "--bins",
         ])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;

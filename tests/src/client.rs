@@ -22,13 +22,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::Context as _;
 use crate::process::Process;
-use crate::{Error, Result, cache};
+use crate::{Error, Result, binaries, cache};
 
 pub use types::{Download, Login, Room, TimelineEvent, Upload};
 
 /// Where the driver scripts and their pinned package list are.
 fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+    binaries::workspace().join("tests/clients")
 }
 
 /// Installs the clients' npm packages, exactly those of the lock file, and gives the folder that holds them.

@@ -241,6 +241,38 @@ async fn nothing_is_lost_while_a_neighbour_is_away() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_written_in_a_room_that_its_user_left_is_sent() -> Result<()> {
+    let stack = Stack::start("bad-input-left-room", Options::default()).await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000006", "Bea").await?;
+        let client = stack.enlisted_client("gerd").await?;
+        let ghost = stack.ghost(&phone);
+        let first = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&first, &ghost).await?;
+
+        // No session yet and nobody to ask for the contact's keys: the message waits in the inbox.
+        stack.sandbox.stop().await?;
+        client.send(&first, "said and gone").await?;
+        client.leave(&first).await?;
+        let second = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&second, &ghost).await?;
+        client.send(&second, "and back").await?;
+        stack.sandbox.go_on().await?;
+
+        for text in ["said and gone", "and back"] {
+            phone.wait_for_text(client.user_id(), text).await?;
+        }
+        phone.send(client.user_id(), "here I am").await?;
+        client
+            .wait_for_text(&second, &ghost, "here I am")
+            .await
+            .map(drop)
+    }
+    .await;
+    result.map_err(|error| stack.explain(error))
+}
+
+#[tokio::test]
 async fn a_sandbox_that_is_down_at_the_start_is_waited_for() -> Result<()> {
     let stack = Stack::prepare("bad-input-gatekeeper", Options::default()).await?;
     stack.sandbox.stop().await?;

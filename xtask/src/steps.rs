@@ -1,21 +1,13 @@
 //! Running programs one after another, with their output shown.
 
-use std::path::Path;
 use std::process::Command;
 
-use tests::{Error, Result, cache};
+use tests::{Error, Result, binaries, cache};
 
-/// The workspace's folder.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
-}
-
-/// The cargo that runs us.
+/// The cargo that runs us, in the workspace's folder.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    command.current_dir(binaries::workspace());
     command
 }
 

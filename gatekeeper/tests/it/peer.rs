@@ -31,7 +31,9 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a script of `tests/peers`.
     pub(crate) fn start(script: &'static str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gatekeeper/tests/peers");
+        // Asked of cargo now: checkouts may share what was built.
+        let member = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+        let folder = Path::new(&member).join("../gatekeeper/tests/peers");
         let read = |name: &str| fs::read_to_string(folder.join(name)).expect("peer script");
         // As an argument and not as a file, so that packages are found from the cache folder.
         let source = format!("{}\n{}", read(script), read("serve.mjs"));

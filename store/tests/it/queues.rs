@@ -3,6 +3,7 @@ use store::{
     inbox::{self, Accepted, NewEvent, State, Transaction, device_changes, to_device},
     messages::{self, Direction, Message, Status},
     outbox::{self, Kind, NewStanza},
+    portals::{self, NewPortal},
     prune,
     sends::{self, Method, NewSend},
     testing::Database,
@@ -123,6 +124,25 @@ async fn rooms_keep_their_order(database: Database) {
         .await
         .unwrap();
     assert_eq!(inbox::rooms(&store).await.unwrap(), ["!even:x", "!odd:x"]);
+    assert!(inbox::rooms_of(&store, LOGIN).await.unwrap().is_empty());
+    let portal = NewPortal {
+        login: LOGIN.to_owned(),
+        peer: PEER.to_owned(),
+        ghost: "@whatsapp_123:example.org".to_owned(),
+        room_id: Some("!even:x".to_owned()),
+        encrypted: true,
+        bot_joined: true,
+        state: portals::State::Active,
+    };
+    commit(&store, |batch| portals::put(batch, &portal)).await;
+    assert_eq!(inbox::rooms_of(&store, LOGIN).await.unwrap(), ["!even:x"]);
+    let id = portals::by_room(&store, "!even:x")
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
+    commit(&store, |batch| portals::leave_room(batch, id, "!odd:x")).await;
+    assert_eq!(inbox::rooms_of(&store, LOGIN).await.unwrap().len(), 2);
     let even = ids(&store, "!even:x").await;
     assert_eq!(even.len(), 35);
     assert!(

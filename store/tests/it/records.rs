@@ -349,6 +349,20 @@ async fn portals_are_found_three_ways(database: Database) {
         1
     );
     assert_eq!(portals::list(&store, 0, 10).await.unwrap().len(), 1);
+    commit(&store, |batch| {
+        portals::leave_room(batch, id, "!room:example.org");
+        portals::set_room(batch, id, Some("!next:example.org"));
+    })
+    .await;
+    let former = portals::by_former_room(&store, "!room:example.org").await;
+    let room = former.unwrap().unwrap().room_id;
+    assert_eq!(room.as_deref(), Some("!next:example.org"));
+    commit(&store, |batch| {
+        portals::return_to_room(batch, "!room:example.org");
+    })
+    .await;
+    let former = portals::by_former_room(&store, "!room:example.org").await;
+    assert!(former.unwrap().is_none());
     assert!(portals::get(&store, id).await.unwrap().is_some());
     commit(&store, |batch| portals::delete(batch, id)).await;
     assert!(portals::get(&store, id).await.unwrap().is_none());
