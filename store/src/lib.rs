@@ -32,7 +32,9 @@ pub mod messages;
 pub mod meta;
 pub mod outbox;
 pub mod portals;
+pub mod preferences;
 pub mod prune;
+pub mod reports;
 pub mod sends;
 pub mod signal;
 #[cfg(feature = "testing")]

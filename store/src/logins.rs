@@ -133,6 +133,7 @@ static ERASE: [Update; 11] = [
         "DELETE FROM media_missing WHERE login = $1",
     ),
 ];
+static ERASE_REPORTS: Update = erase("reports", "DELETE FROM reports WHERE login = $1");
 static ERASE_SENDS: Update = erase("sends", "DELETE FROM sends WHERE login = $1");
 static ERASE_LOGIN: Update = erase(TABLE, "DELETE FROM logins WHERE mxid = $1");
 
@@ -193,7 +194,10 @@ pub fn take_prekey_ids(batch: &mut Batch, mxid: &str, first: u32, next: u32) {
 
 /// Deletes everything that belongs to a login, the row itself too.
 pub fn erase_all(batch: &mut Batch, mxid: &str) {
-    for erase in ERASE.iter().chain([&ERASE_SENDS, &ERASE_LOGIN]) {
+    for erase in ERASE
+        .iter()
+        .chain([&ERASE_REPORTS, &ERASE_SENDS, &ERASE_LOGIN])
+    {
         batch.update(erase, args![mxid]);
     }
 }

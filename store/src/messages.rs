@@ -82,7 +82,7 @@ pub struct Message {
     pub direction: Direction,
     /// How far it has come.
     pub status: Status,
-    /// When it was sent, by the clock of the sending side's server.
+    /// When the bridge had it. Messages from WhatsApp have ascending values, so that it says what came before what.
     pub ts: Millis,
 }
 
@@ -116,6 +116,14 @@ static ADVANCE: Set = Set {
     when: "status < $1",
 };
 
+static TOLD: Set = Set {
+    table: "messages",
+    keys: &["login", "peer", "stanza_id"],
+    values: 1,
+    set: "told = $1",
+    when: "told < $1",
+};
+
 /// Records a message. Fails the batch if it is recorded already: somebody handled it before.
 pub fn put(batch: &mut Batch, message: &Message) {
     let Message {
@@ -147,6 +155,12 @@ pub fn set_event(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, ev
 /// Moves a message's status on; does nothing if it is that far or further, or unknown.
 pub fn advance(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, status: Status) {
     batch.set(&ADVANCE, args![status.rank(), login, peer, stanza_id]);
+}
+
+/// Notes that the sender was told this status; of what comes after the delivery nobody is told.
+pub fn told(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, status: Status) {
+    let told = status.min(Status::Delivered).rank();
+    batch.set(&TOLD, args![told, login, peer, stanza_id]);
 }
 
 macro_rules! select {
@@ -209,6 +223,38 @@ pub async fn unread_until(
         "WHERE room_id = $1 AND ts <= $2 AND direction = 'in' AND status < 40 ORDER BY ts DESC LIMIT $3"
     );
     store.all(sql, args![room_id, ts, limit], message).await
+}
+
+/// The messages from Matrix in a chat whose senders do not know yet that they were sent or delivered, oldest first.
+pub async fn untold(
+    store: &Store,
+    login: &str,
+    peer: &str,
+    limit: u32,
+) -> Result<Vec<Message>, Error> {
+    // The condition is the index's own.
+    let sql = select!(
+        "WHERE login = $1 AND peer = $2 AND direction = 'out' AND status >= 20 AND told < 30 AND status > told \
+         ORDER BY ts LIMIT $3"
+    );
+    store.all(sql, args![login, peer, limit], message).await
+}
+
+/// Chats, as login and peer, with [`untold`] messages.
+pub async fn untold_chats(store: &Store) -> Result<Vec<(String, String)>, Error> {
+    let sql = "SELECT DISTINCT login, peer FROM messages \
+               WHERE direction = 'out' AND status >= 20 AND told < 30 AND status > told";
+    store
+        .all(sql, vec![], |row| Ok((row.text(0)?, row.text(1)?)))
+        .await
+}
+
+/// The last message from Matrix in a room that its receiver has read.
+pub async fn last_read(store: &Store, room_id: &str) -> Result<Option<Message>, Error> {
+    let sql = select!(
+        "WHERE room_id = $1 AND direction = 'out' AND status >= 40 AND event_id IS NOT NULL ORDER BY ts DESC LIMIT 1"
+    );
+    store.one(sql, args![room_id], message).await
 }
 
 /// How many messages are recorded.

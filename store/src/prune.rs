@@ -21,6 +21,12 @@ static UNDECRYPTABLE: Update = Update {
     sql: "DELETE FROM undecryptable WHERE last_ts < $1",
 };
 
+static REPORTS: Update = Update {
+    table: "reports",
+    key: 0,
+    sql: "DELETE FROM reports WHERE created_ts < $1",
+};
+
 /// Forgets transaction ids received before `before`. A homeserver repeats a transaction until it is answered, so a day is plenty.
 pub fn transactions(batch: &mut Batch, before: Millis) {
     batch.update(&TXNS, args![before]);
@@ -35,4 +41,9 @@ pub fn messages(batch: &mut Batch, before: Millis) {
 /// Forgets failures last seen before `before`.
 pub fn undecryptable(batch: &mut Batch, before: Millis) {
     batch.update(&UNDECRYPTABLE, args![before]);
+}
+
+/// Forgets what was reported before `before`: its notices stay as they are.
+pub fn reports(batch: &mut Batch, before: Millis) {
+    batch.update(&REPORTS, args![before]);
 }

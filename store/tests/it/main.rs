@@ -6,6 +6,7 @@ mod media;
 mod opening;
 mod queues;
 mod records;
+mod reports;
 mod writing;
 
 /// Runs async tests of the shape `async fn name(database: Database)` on SQLite and on PostgreSQL.
