@@ -98,6 +98,15 @@ enum Command {
     /// Check everything that must be right, and say how to mend what is not.
     #[command(after_help = "Example:\n  gatehouse doctor -c config.toml -r registration.yaml")]
     Doctor,
+    /// Print what crosses between Matrix and WhatsApp, and in which form.
+    #[command(
+        after_help = "Examples:\n  gatehouse capabilities -c config.toml\n  gatehouse capabilities --default"
+    )]
+    Capabilities {
+        /// Of an unchanged configuration; no file is read.
+        #[arg(long)]
+        default: bool,
+    },
     /// Show how much there is and how much waits.
     #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
     Status {
@@ -173,6 +182,14 @@ where
     };
     match command {
         Command::ExampleConfig => print(EXAMPLE)?,
+        Command::Capabilities { default } => {
+            let config = if default {
+                Config::default()
+            } else {
+                Config::load(&files.config)?
+            };
+            print(&config.capabilities().markdown())?;
+        }
         Command::Registration { force } => register(&files, force)?,
         Command::Run => {
             let (config, registration) = load(&files)?;

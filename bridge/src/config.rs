@@ -24,7 +24,7 @@ pub use self::{
     load::{ConfigError, EXAMPLE, SECRETS},
     permissions::{Level, Permissions},
 };
-use crate::phone::PhoneNumber;
+use crate::{capabilities::Capabilities, phone::PhoneNumber};
 
 /// Everything that an operator decides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub struct Appservice {
     pub bot_localpart: String,
     /// What the localpart of every ghost begins with; the digits of the phone number follow.
     pub ghost_prefix: String,
+    /// Whether what bots write in a chat (`m.notice`) goes to WhatsApp.
+    pub bridge_notices: bool,
 }
 
 /// The side that faces the internet.
@@ -185,6 +187,7 @@ impl Default for Appservice {
             listen: SocketAddr::from(([127, 0, 0, 1], 29333)),
             bot_localpart: "whatsappbot".to_owned(),
             ghost_prefix: "whatsapp_".to_owned(),
+            bridge_notices: false,
         }
     }
 }
@@ -242,6 +245,16 @@ impl Default for Limits {
 }
 
 impl Config {
+    /// What crosses under this configuration.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::new(
+            &self.gatekeeper.profile,
+            self.limits.text_chars,
+            self.appservice.bridge_notices,
+        )
+    }
+
     /// Full id of the bridge's bot.
     ///
     /// # Panics

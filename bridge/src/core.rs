@@ -21,6 +21,7 @@ use store::{
 };
 
 use crate::{
+    capabilities::Capabilities,
     config::Config,
     inbox::AfterKeys,
     incoming::Incoming,
@@ -53,6 +54,7 @@ pub(crate) enum Wake {
 #[derive(Debug)]
 pub struct Core {
     pub(crate) config: Config,
+    pub(crate) capabilities: Capabilities,
     pub(crate) store: Store,
     pub(crate) puppets: Puppets,
     pub(crate) profile: Arc<Profile>,
@@ -103,6 +105,7 @@ impl Core {
                 held: Mutex::default(),
                 lanes: Lanes::new(workers),
                 this: this.clone(),
+                capabilities: config.capabilities(),
                 config,
                 store,
                 puppets,

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod appservice;
+pub mod capabilities;
 pub mod cli;
 pub mod client;
 mod commands;

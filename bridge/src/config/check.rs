@@ -5,6 +5,7 @@ use std::fmt;
 use reqwest::Url;
 
 use super::Config;
+use crate::capabilities;
 
 /// One value of the configuration that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +155,15 @@ impl Config {
                 error.problem,
                 "leave the key out for the default, or see `gatehouse example-config`",
             );
+        }
+        for word in &gatekeeper.profile.message.accepted {
+            if !capabilities::is_flag(word) {
+                problems.add(
+                    "gatekeeper.profile.message.accepted",
+                    &format!("\"{word}\" is no kind that the bridge knows"),
+                    "see `gatehouse capabilities` for the words",
+                );
+            }
         }
     }
 

@@ -268,3 +268,13 @@ fn a_push_may_name_the_base_or_its_origin() {
     config.gatekeeper.push_audience = Some("https://integrator.com".to_owned());
     assert_eq!(config.push_audiences(), ["https://integrator.com"]);
 }
+
+#[test]
+fn an_unknown_kind_is_refused() {
+    let found = load(
+        "gatekeeper.profile.message.accepted = [\"text\", \"edits\"]",
+        &[],
+    );
+    let error = found.expect_err("no such kind").to_string();
+    assert!(error.contains("\"edits\" is no kind"), "{error}");
+}

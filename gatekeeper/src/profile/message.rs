@@ -17,18 +17,26 @@ pub struct MessageProfile {
     pub phash: bool,
     /// Whether several messages of a chat are reported read in one receipt.
     pub receipt_lists: bool,
-    /// The kinds of content that WhatsApp shows in third-party chats; others are sent as text.
+    /// The kinds of content that WhatsApp shows in third-party chats; others are refused, or sent in another form.
     pub accepted: Vec<String>,
+    /// For how many seconds after sending a message can be edited.
+    pub edit_seconds: u64,
+    /// For how many seconds after sending a message can be deleted for everyone.
+    pub delete_seconds: u64,
 }
 
 impl Default for MessageProfile {
     fn default() -> Self {
-        let accepted = ["text", "image", "video", "audio", "document", "reaction"];
+        let accepted = [
+            "text", "image", "video", "audio", "document", "reaction", "reply",
+        ];
         Self {
             participants: false,
             phash: false,
             receipt_lists: true,
             accepted: accepted.map(str::to_owned).into(),
+            edit_seconds: 15 * 60,
+            delete_seconds: 2 * 24 * 3600,
         }
     }
 }
