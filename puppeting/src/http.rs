@@ -13,6 +13,9 @@ use ruma::{
     },
 };
 
+mod media;
+
+pub use self::media::Download;
 use crate::{HomeserverConfig, HttpError, Refusal};
 
 /// The longest answer that is read, in bytes. A sync of a device that was away for months stays well below.
@@ -55,6 +58,7 @@ struct Inner {
     config: HomeserverConfig,
     client: reqwest::Client,
     versions: SupportedVersions,
+    upload_limit: std::sync::Mutex<media::KnownLimit>,
 }
 
 impl Homeserver {
@@ -91,6 +95,7 @@ impl Homeserver {
                 config,
                 client,
                 versions,
+                upload_limit: std::sync::Mutex::default(),
             }),
         })
     }

@@ -18,6 +18,7 @@
     )
 )]
 
+mod attachment;
 mod config;
 pub mod crypto_store;
 mod device_lists;
@@ -28,10 +29,11 @@ mod puppet;
 mod puppets;
 mod sync;
 
+pub use attachment::{AttachmentDecryptor, AttachmentEncryptor, AttachmentError, AttachmentKeys};
 pub use config::{HomeserverConfig, Token};
 pub use crypto_store::{SqlCryptoStore, Staged, WriteMode};
 pub use error::{DecryptError, HttpError, PuppetError, Refusal};
-pub use http::{Homeserver, Identity};
+pub use http::{Download, Homeserver, Identity};
 pub use keys::{ToDevice, TransactionKeys};
 pub use puppet::{
     CreatedRoom, DecryptedEvent, KeySharing, KeyUpdates, NewRoom, NewRoomKey, Puppet,

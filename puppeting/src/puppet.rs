@@ -22,6 +22,7 @@ use store::{Batch, Fence, LogId, Pending, Store};
 mod decrypt;
 mod encrypt;
 mod exchange;
+mod media;
 mod receive;
 mod rooms;
 pub(crate) mod stages;
