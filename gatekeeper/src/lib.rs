@@ -4,7 +4,7 @@
 //! encoding; a [`frame`] carries one encrypted stanza over a byte stream; [`noise`] is the handshake
 //! that gives both ends their transport keys and proves the server's identity by a certificate
 //! chain. The content: [`message`] says what a message means, [`padding`] and [`signal`] encrypt it
-//! for one peer. Who the user is: [`token`] signs it, [`enlist`] makes it known to the gatekeeper.
+//! for one peer, [`media`] encrypts its files. Who the user is: [`token`] signs it, [`enlist`] makes it known to the gatekeeper.
 //! The conversation with the server: [`stanzas`] types what is said, [`profile`] holds every choice
 //! that is not public, [`assumed`] the stanzas that we invented, [`login`] is what a client says of
 //! itself. Two modules do I/O: [`transport`] opens the channel, and [`connection`] is the task that
@@ -28,6 +28,7 @@ pub mod connection;
 pub mod enlist;
 pub mod frame;
 pub mod login;
+pub mod media;
 pub mod message;
 pub mod noise;
 pub mod padding;

@@ -6,9 +6,10 @@
 //! than it, becomes [`Body::Unknown`] with a name for the user to read, never an error and never
 //! silence. A further kind needs a variant, an arm in [`encode()`] and one in [`decode()`].
 //!
-//! Wrappers (disappearing, view-once, document with caption, edited) are taken off first, on the
-//! bytes, so that the schema is applied once, to the innermost message.
+//! Wrappers (disappearing, view-once, document with caption, edited, moving sticker, ...) are taken
+//! off first, on the bytes, so that the schema is applied once, to the innermost message.
 
+mod attachment;
 mod body;
 mod decode;
 mod encode;
@@ -16,7 +17,8 @@ mod kinds;
 mod wire;
 
 pub use self::{
-    body::{Body, MessageKey, Quote},
+    attachment::{Media, MediaFile, MediaKind},
+    body::{Body, Contact, Context, Location, MessageKey, Quote},
     decode::decode,
     encode::{Unsendable, encode},
 };

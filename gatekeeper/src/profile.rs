@@ -136,6 +136,13 @@ impl Profile {
         if self.login.version.is_empty() || self.login.version.len() > 5 {
             return wrong("login.version", "must be one to five numbers");
         }
+        let host = &self.media.host;
+        if !host.starts_with("https://") && !host.starts_with("http://") {
+            return wrong(
+                "media.host",
+                "must be a base URL, such as https://mmg.whatsapp.net",
+            );
+        }
         self.token.check()?;
         self.chat.check()
     }
@@ -204,6 +211,9 @@ pub enum Lookup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MediaProfile {
+    /// The media server where the files that WhatsApp users send are fetched (G 6.3): scheme and
+    /// host, such as `https://mmg.whatsapp.net`.
+    pub host: String,
     /// Most bytes of a file, in both directions.
     pub max_bytes: u64,
     /// How long we keep a file that WhatsApp's proxy may fetch.
@@ -215,6 +225,7 @@ pub struct MediaProfile {
 impl Default for MediaProfile {
     fn default() -> Self {
         Self {
+            host: "https://mmg.whatsapp.net".to_owned(),
             max_bytes: 100 * 1024 * 1024,
             retention_days: 31,
             check_proxy_token: true,

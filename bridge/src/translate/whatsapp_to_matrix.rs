@@ -16,8 +16,12 @@ use super::notice;
 #[must_use]
 pub fn to_matrix(body: &Body) -> Value {
     match body {
-        Body::Text { text, reply_to } => {
-            let quoted = reply_to.as_ref().and_then(quote).unwrap_or_default();
+        Body::Text { text, context } => {
+            let quoted = context
+                .reply_to
+                .as_ref()
+                .and_then(quote)
+                .unwrap_or_default();
             content(&format!("{quoted}{text}"))
         }
         Body::Edit { body, .. } => match &**body {

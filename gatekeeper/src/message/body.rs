@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Media;
+
 /// The content of one message.
 ///
 /// `Debug` shows the kind only, because content never goes into a log.
@@ -12,8 +14,19 @@ pub enum Body {
     Text {
         /// The text.
         text: String,
-        /// The message that it answers.
-        reply_to: Option<Quote>,
+        /// Where the message stands.
+        context: Context,
+    },
+    /// A file.
+    Media(Box<Media>),
+    /// A place.
+    Location(Location),
+    /// People to write to: at least one.
+    Contacts {
+        /// They.
+        contacts: Vec<Contact>,
+        /// Where the message stands.
+        context: Context,
     },
     /// An emoji on a message; one per person and message, a new one takes the place of the old.
     Reaction {
@@ -33,24 +46,30 @@ pub enum Body {
     Edit {
         /// The message that changes.
         target: MessageKey,
-        /// Its new content.
+        /// Its new content. A text that replaces what a file says under it comes as a text when the
+        /// sender names the new caption alone, else as the whole file.
         body: Box<Body>,
         /// The sender's clock, milliseconds since 1970.
         timestamp_ms: i64,
     },
+    /// From now on the messages of this chat disappear after a time.
+    Timer {
+        /// After how many seconds; 0 is never.
+        seconds: u32,
+    },
     /// A kind that this version does not carry.
     Unknown {
-        /// Its name, for people: `image`, `poll`, or `field 140` when even the schema is too old.
+        /// Its name, for people: `poll`, `live location`, or `field 140` when even the schema is too old.
         kind: String,
     },
 }
 
 impl Body {
-    /// A text without a quote.
+    /// A text that stands alone.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text {
             text: text.into(),
-            reply_to: None,
+            context: Context::default(),
         }
     }
 
@@ -58,10 +77,57 @@ impl Body {
     pub fn kind(&self) -> &str {
         match self {
             Self::Text { .. } => "text",
+            Self::Media(media) => media.kind.name(),
+            Self::Location(_) => "location",
+            Self::Contacts { .. } => "contact",
             Self::Reaction { .. } => "reaction",
             Self::Revoke { .. } => "deletion",
             Self::Edit { .. } => "edit",
+            Self::Timer { .. } => "disappearing-messages setting",
             Self::Unknown { kind } => kind,
+        }
+    }
+
+    /// The kind as one word, as configuration and the sandbox's control API write it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+            Self::Media(media) => media.kind.word(),
+            Self::Location(_) => "location",
+            Self::Contacts { .. } => "contact",
+            Self::Reaction { .. } => "reaction",
+            Self::Revoke { .. } => "revoke",
+            Self::Edit { .. } => "edit",
+            Self::Timer { .. } => "timer",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// Where the message stands, for the kinds that people read.
+    pub fn context(&self) -> Option<&Context> {
+        match self {
+            Self::Text { context, .. } | Self::Contacts { context, .. } => Some(context),
+            Self::Media(media) => Some(&media.context),
+            Self::Location(location) => Some(&location.context),
+            Self::Reaction { .. }
+            | Self::Revoke { .. }
+            | Self::Edit { .. }
+            | Self::Timer { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// [`Body::context`], to change it.
+    pub fn context_mut(&mut self) -> Option<&mut Context> {
+        match self {
+            Self::Text { context, .. } | Self::Contacts { context, .. } => Some(context),
+            Self::Media(media) => Some(&mut media.context),
+            Self::Location(location) => Some(&mut location.context),
+            Self::Reaction { .. }
+            | Self::Revoke { .. }
+            | Self::Edit { .. }
+            | Self::Timer { .. }
+            | Self::Unknown { .. } => None,
         }
     }
 
@@ -69,9 +135,23 @@ impl Body {
     pub const fn stanza_type(&self) -> &'static str {
         match self {
             Self::Reaction { .. } => "reaction",
-            Self::Text { .. } | Self::Revoke { .. } | Self::Edit { .. } | Self::Unknown { .. } => {
-                "text"
-            }
+            Self::Media(_) | Self::Location(_) | Self::Contacts { .. } => "media",
+            Self::Text { .. }
+            | Self::Revoke { .. }
+            | Self::Edit { .. }
+            | Self::Timer { .. }
+            | Self::Unknown { .. } => "text",
+        }
+    }
+
+    /// The `mediatype` attribute of the `<enc>` that carries it, if its type is `media`.
+    pub fn media_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Media(media) => Some(media.kind.media_type()),
+            Self::Location(_) => Some("location"),
+            Self::Contacts { contacts, .. } if contacts.len() == 1 => Some("vcard"),
+            Self::Contacts { .. } => Some("contact_array"),
+            _ => None,
         }
     }
 
@@ -81,7 +161,7 @@ impl Body {
             Self::Edit { .. } => Some("1"),
             Self::Revoke { .. } => Some("7"),
             Self::Reaction { emoji, .. } if emoji.is_empty() => Some("7"),
-            Self::Text { .. } | Self::Reaction { .. } | Self::Unknown { .. } => None,
+            _ => None,
         }
     }
 
@@ -97,6 +177,67 @@ impl Body {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Body").field(&self.kind()).finish()
+    }
+}
+
+/// Where a message stands in its chat.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Context {
+    /// The message that it answers.
+    pub reply_to: Option<Quote>,
+    /// After how many seconds it disappears, if it does.
+    pub expiration: Option<u32>,
+    /// Whether it was written elsewhere before.
+    pub forwarded: bool,
+}
+
+impl Context {
+    /// A message that answers another one.
+    pub fn reply(quote: Quote) -> Self {
+        Self {
+            reply_to: Some(quote),
+            ..Self::default()
+        }
+    }
+}
+
+/// A place. `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Default)]
+pub struct Location {
+    /// Degrees north, -90 to 90.
+    pub latitude: f64,
+    /// Degrees east, -180 to 180.
+    pub longitude: f64,
+    /// What it is called.
+    pub name: Option<String>,
+    /// Its address.
+    pub address: Option<String>,
+    /// How exact it is, in metres.
+    pub accuracy_m: Option<u32>,
+    /// A small JPEG of the map.
+    pub thumbnail: Option<Vec<u8>>,
+    /// Where the message stands.
+    pub context: Context,
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Location").finish_non_exhaustive()
+    }
+}
+
+/// Somebody to write to. `Debug` shows nothing of them.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Contact {
+    /// The name.
+    pub name: String,
+    /// The vCard.
+    pub vcard: String,
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact").finish_non_exhaustive()
     }
 }
 
@@ -123,7 +264,7 @@ impl fmt::Debug for MessageKey {
     }
 }
 
-/// The message that a text answers, as `ContextInfo` quotes it.
+/// The message that another one answers, as `ContextInfo` quotes it.
 #[derive(Clone, PartialEq)]
 pub struct Quote {
     /// The stanza id of the answered message.

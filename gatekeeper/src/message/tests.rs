@@ -8,6 +8,7 @@ use waproto::{
 };
 
 use super::*;
+use crate::media::MediaKey;
 
 fn key(id: &str) -> MessageKey {
     MessageKey {
@@ -39,7 +40,7 @@ fn a_plain_text_is_one_field() {
 fn wire_shapes() {
     let reply = Body::Text {
         text: "yes".to_owned(),
-        reply_to: Some(Quote {
+        context: Context::reply(Quote {
             stanza_id: "3EB0AA".to_owned(),
             participant: Some("4915112345678@s.whatsapp.net".to_owned()),
             body: Some(Box::new(Body::text("coming?"))),
@@ -115,6 +116,8 @@ fn other_kinds_are_named() {
     );
     assert_eq!(named(&field(2, b"")), Ok("group key".to_owned()));
     assert_eq!(named(b""), Ok("empty message".to_owned()));
+    assert_eq!(named(&field(18, b"")), Ok("live location".to_owned()));
+    // A file without its key cannot be fetched.
     let image = decode(&image).expect("decoded");
     assert_eq!(
         encode(&image),
@@ -176,28 +179,22 @@ fn quotes_of_what_is_not_carried_keep_their_reference() {
         }),
         ..Default::default()
     };
-    let Ok(Body::Text {
-        text,
-        reply_to: Some(quote),
-    }) = decode(&codec::message_to_vec(&reply))
-    else {
-        panic!("a reply");
+    let Ok(Body::Text { text, context }) = decode(&codec::message_to_vec(&reply)) else {
+        panic!("a text");
     };
     assert_eq!(text, "nice");
+    let quote = context.reply_to.expect("a reply");
     assert_eq!(quote.stanza_id, "3EB0AA");
     assert_eq!(quote.body.as_deref().map(Body::kind), Some("image"));
     let again = Body::Text {
         text,
-        reply_to: Some(quote),
+        context: Context::reply(quote),
     };
     let bytes = encode(&again).expect("sendable");
-    assert!(matches!(
-        decode(&bytes),
-        Ok(Body::Text {
-            reply_to: Some(_),
-            ..
-        })
-    ));
+    assert!(decode(&bytes).is_ok_and(|body| {
+        body.context()
+            .is_some_and(|context| context.reply_to.is_some())
+    }));
 }
 
 #[test]
@@ -240,7 +237,7 @@ fn stanza_attributes_follow_the_content() {
 fn content_is_not_shown() {
     let body = Body::Text {
         text: "a secret".to_owned(),
-        reply_to: Some(Quote {
+        context: Context::reply(Quote {
             stanza_id: "A".to_owned(),
             participant: Some("4915112345678@s.whatsapp.net".to_owned()),
             body: Some(Box::new(Body::text("a secret"))),
@@ -268,38 +265,172 @@ fn keys() -> impl Strategy<Value = MessageKey> {
         })
 }
 
-fn texts() -> impl Strategy<Value = Body> {
+// Strategies are boxed: nested by value they do not fit on the stack of a test.
+
+fn some_text() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("\\PC{1,20}")
+}
+
+fn contexts() -> BoxedStrategy<Context> {
     let quote = (
         "[0-9A-F]{1,32}",
         any::<Option<String>>(),
-        any::<Option<String>>(),
+        prop::option::of(prop_oneof![
+            any::<String>().prop_map(Body::text),
+            media(Just(Context::default()).boxed()).prop_map(|media| Body::Media(Box::new(media))),
+            locations(Just(Context::default()).boxed()).prop_map(Body::Location),
+        ]),
     )
-        .prop_map(|(stanza_id, participant, text)| Quote {
+        .prop_map(|(stanza_id, participant, body)| Quote {
             stanza_id,
             participant,
-            body: text.map(|text| Box::new(Body::text(text))),
+            body: body.map(Box::new),
         });
-    (any::<String>(), prop::option::of(quote))
-        .prop_map(|(text, reply_to)| Body::Text { text, reply_to })
+    (
+        prop::option::of(quote),
+        prop::option::of(1..=u32::MAX),
+        any::<bool>(),
+    )
+        .prop_map(|(reply_to, expiration, forwarded)| Context {
+            reply_to,
+            expiration,
+            forwarded,
+        })
+        .boxed()
 }
 
-fn bodies() -> impl Strategy<Value = Body> {
+fn files() -> BoxedStrategy<MediaFile> {
+    (
+        any::<[[u8; 32]; 3]>(),
+        any::<u64>(),
+        "/v/t[a-z0-9./?=&]{1,40}",
+        some_text(),
+        any::<i64>(),
+    )
+        .prop_map(
+            |([key, sha256, enc_sha256], length, direct_path, url, key_timestamp)| MediaFile {
+                key: MediaKey::from(key),
+                sha256,
+                enc_sha256,
+                length,
+                direct_path,
+                url,
+                key_timestamp,
+            },
+        )
+        .boxed()
+}
+
+/// Files with all that their kind can carry.
+fn media(contexts: BoxedStrategy<Context>) -> BoxedStrategy<Media> {
+    let said = (some_text(), some_text(), any::<[Option<u32>; 3]>());
+    let seen = (
+        prop::collection::vec(0..=100_u8, 0..=64),
+        prop::option::of(prop::collection::vec(any::<u8>(), 1..20)),
+        any::<[bool; 2]>(),
+    );
+    let kind = prop::sample::select(MediaKind::ALL.to_vec());
+    (kind, "[a-z/; =]{0,20}", files(), said, seen, contexts)
+        .prop_map(
+            |(
+                kind,
+                mimetype,
+                file,
+                said,
+                (waveform, thumbnail, [view_once, animated]),
+                context,
+            )| {
+                use MediaKind::{Audio, Document, Gif, Image, RoundVideo, Sticker, Video, Voice};
+                let (caption, file_name, [width, height, seconds]) = said;
+                let sound = matches!(kind, Audio | Voice);
+                let film = matches!(kind, Video | Gif | RoundVideo);
+                let seen = film || matches!(kind, Image);
+                let sized = seen || kind == Sticker;
+                Media {
+                    caption: caption.filter(|_| kind.carries_caption()),
+                    file_name: file_name.filter(|_| kind == Document),
+                    width: width.filter(|_| sized),
+                    height: height.filter(|_| sized),
+                    seconds: seconds.filter(|_| sound || film),
+                    waveform: if sound { waveform } else { Vec::new() },
+                    thumbnail: thumbnail.filter(|_| seen || kind == Document),
+                    view_once: view_once && (sound || seen),
+                    animated: animated && kind == Sticker,
+                    context,
+                    ..Media::new(kind, mimetype, file)
+                }
+            },
+        )
+        .boxed()
+}
+
+fn locations(contexts: BoxedStrategy<Context>) -> BoxedStrategy<Location> {
+    (
+        (-90.0..=90.0_f64, -180.0..=180.0_f64),
+        some_text(),
+        some_text(),
+        any::<Option<u32>>(),
+        prop::option::of(prop::collection::vec(any::<u8>(), 1..20)),
+        contexts,
+    )
+        .prop_map(
+            |((latitude, longitude), name, address, accuracy_m, thumbnail, context)| Location {
+                latitude,
+                longitude,
+                name,
+                address,
+                accuracy_m,
+                thumbnail,
+                context,
+            },
+        )
+        .boxed()
+}
+
+fn texts() -> BoxedStrategy<Body> {
+    (any::<String>(), contexts())
+        .prop_map(|(text, context)| Body::Text { text, context })
+        .boxed()
+}
+
+/// What stands in a chat by itself.
+fn contents() -> BoxedStrategy<Body> {
+    let contact = any::<[String; 2]>().prop_map(|[name, vcard]| Contact { name, vcard });
     prop_oneof![
         texts(),
-        (keys(), any::<String>(), any::<i64>()).prop_map(|(target, emoji, timestamp_ms)| {
+        media(contexts()).prop_map(|media| Body::Media(Box::new(media))),
+        locations(contexts()).prop_map(Body::Location),
+        (prop::collection::vec(contact, 1..4), contexts())
+            .prop_map(|(contacts, context)| Body::Contacts { contacts, context }),
+    ]
+    .boxed()
+}
+
+fn bodies() -> BoxedStrategy<Body> {
+    let replacement = prop_oneof![
+        texts(),
+        media(contexts()).prop_map(|media| Body::Media(Box::new(media))),
+    ];
+    prop_oneof![
+        4 => contents(),
+        1 => (keys(), any::<String>(), any::<i64>()).prop_map(|(target, emoji, timestamp_ms)| {
             Body::Reaction {
                 target,
                 emoji,
                 timestamp_ms,
             }
         }),
-        keys().prop_map(|target| Body::Revoke { target }),
-        (keys(), texts(), any::<i64>()).prop_map(|(target, body, timestamp_ms)| Body::Edit {
-            target,
-            body: Box::new(body),
-            timestamp_ms,
+        1 => keys().prop_map(|target| Body::Revoke { target }),
+        1 => (keys(), replacement, any::<i64>()).prop_map(|(target, body, timestamp_ms)| {
+            Body::Edit {
+                target,
+                body: Box::new(body),
+                timestamp_ms,
+            }
         }),
+        1 => any::<u32>().prop_map(|seconds| Body::Timer { seconds }),
     ]
+    .boxed()
 }
 
 proptest! {

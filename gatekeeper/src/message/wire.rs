@@ -14,13 +14,24 @@ const MAX_WRAPPERS: usize = 8;
 const WRAPPED_MESSAGE: u32 = 1;
 
 /// Wrappers whose content is an ordinary message.
-const WRAPPERS: [u32; 6] = [
+const WRAPPERS: [u32; 10] = [
     tag::EPHEMERAL_MESSAGE,
     tag::VIEW_ONCE_MESSAGE,
     tag::VIEW_ONCE_MESSAGE_V2,
     tag::VIEW_ONCE_MESSAGE_V2_EXTENSION,
     tag::DOCUMENT_WITH_CAPTION_MESSAGE,
     tag::EDITED_MESSAGE,
+    tag::GROUP_MENTIONED_MESSAGE,
+    tag::LOTTIE_STICKER_MESSAGE,
+    tag::ASSOCIATED_CHILD_MESSAGE,
+    tag::SPOILER_MESSAGE,
+];
+
+/// Wrappers of what is to be shown once only.
+const VIEW_ONCE: [u32; 3] = [
+    tag::VIEW_ONCE_MESSAGE,
+    tag::VIEW_ONCE_MESSAGE_V2,
+    tag::VIEW_ONCE_MESSAGE_V2_EXTENSION,
 ];
 
 /// One field: its number, and its bytes if it has a length.
@@ -67,26 +78,41 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// A message without its wrappers.
+pub(super) struct Unwrapped<'a> {
+    /// The innermost message.
+    pub(super) message: &'a [u8],
+    /// Whether a wrapper said that it is to be shown once only.
+    pub(super) view_once: bool,
+}
+
 /// Takes all wrappers off.
-pub(super) fn unwrap(message: &[u8]) -> Result<&[u8], MalformedMessage> {
-    let mut innermost = message;
+pub(super) fn unwrap(message: &[u8]) -> Result<Unwrapped<'_>, MalformedMessage> {
+    let mut innermost = Unwrapped {
+        message,
+        view_once: false,
+    };
     for _ in 0..MAX_WRAPPERS {
-        match wrapped(innermost)? {
-            Some(inside) => innermost = inside,
+        match wrapped(innermost.message)? {
+            Some((wrapper, inside)) => {
+                innermost.message = inside;
+                innermost.view_once |= VIEW_ONCE.contains(&wrapper);
+            }
             None => break,
         }
     }
     Ok(innermost)
 }
 
-fn wrapped(message: &[u8]) -> Result<Option<&[u8]>, MalformedMessage> {
+/// A wrapper's number and what is in it.
+fn wrapped(message: &[u8]) -> Result<Option<(u32, &[u8])>, MalformedMessage> {
     for field in Fields::of(message) {
         if let (number, Some(wrapper)) = field?
             && WRAPPERS.contains(&number)
         {
             for field in Fields::of(wrapper) {
                 if let (WRAPPED_MESSAGE, Some(inside)) = field? {
-                    return Ok(Some(inside));
+                    return Ok(Some((number, inside)));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use gatekeeper::{
     login::{ClientPayload, InteropData},
-    message::{Body, MessageKey, Quote, decode, encode},
+    message::{Body, Context, MessageKey, Quote, decode, encode},
     padding::{pad, unpad},
 };
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn table() -> Vec<(Body, Value)> {
         (
             Body::Text {
                 text: "yes".to_owned(),
-                reply_to: Some(Quote {
+                context: Context::reply(Quote {
                     stanza_id: "3EB0AABBCC".to_owned(),
                     participant: Some(CHAT.to_owned()),
                     body: Some(Box::new(Body::text("coming?"))),

@@ -230,9 +230,9 @@ impl Inner {
                 tell("revoke", &target.id);
                 return;
             }
-            Body::Text { text, reply_to } => {
+            Body::Text { text, context } => {
                 entry.text = Some(text);
-                entry.reply_to = reply_to.map(|quote| quote.stanza_id);
+                entry.reply_to = context.reply_to.map(|quote| quote.stanza_id);
             }
             Body::Unknown { kind } => entry.kind = kind,
             other => other.kind().clone_into(&mut entry.kind),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatekeeper::{
-    message::{self, Body, MessageKey, Quote},
+    message::{self, Body, Context, MessageKey, Quote},
     padding::pad,
     signal::{self, Bundle, Ciphertext, EncKind, SignalError},
     stanza::Node,
@@ -85,7 +85,10 @@ impl Phone {
         let id = world.fresh_id();
         let body = Body::Text {
             text: text.to_owned(),
-            reply_to: reply,
+            context: Context {
+                reply_to: reply,
+                ..Context::default()
+            },
         };
         let kind = inner.say(world, self, account, &id, &body)?;
         let mut entry = Entry::new(id.clone(), true, "text", world.clock.now_ms());

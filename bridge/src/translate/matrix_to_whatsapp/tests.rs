@@ -1,3 +1,4 @@
+use gatekeeper::message::Context;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -22,10 +23,7 @@ fn translate(json: serde_json::Value) -> Result<String, Refusal> {
 /// The text that WhatsApp gets; a message that stays in Matrix fails the test.
 fn send(content: &RoomMessageEventContent, options: &Options) -> Result<String, Refusal> {
     match to_whatsapp(content, "Alice", options)? {
-        Some(Body::Text {
-            text,
-            reply_to: None,
-        }) => Ok(text),
+        Some(Body::Text { text, context }) if context == Context::default() => Ok(text),
         other => panic!("not a text: {other:?}"),
     }
 }

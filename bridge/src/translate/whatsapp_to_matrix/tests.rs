@@ -1,3 +1,4 @@
+use gatekeeper::message::Context;
 use proptest::prelude::*;
 
 use super::*;
@@ -132,7 +133,7 @@ fn an_answer_quotes_what_it_answers() {
     };
     let content = to_matrix(&Body::Text {
         text: "three".to_owned(),
-        reply_to: Some(quote),
+        context: Context::reply(quote),
     });
     assert_eq!(content["body"], "> one\n> two\nthree");
     assert_eq!(
