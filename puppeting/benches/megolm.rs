@@ -18,7 +18,8 @@ use axum::{
 use puppeting::{GhostProfile, HomeserverConfig, Puppet, PuppetOptions, Puppets, Token};
 use ruma::{OwnedRoomId, OwnedUserId, serde::Raw};
 use serde_json::{Value, json, value::to_raw_value};
-use store::{Batch, testing::Database};
+use store::Batch;
+use tests::database::Database;
 
 const TIME: Duration = Duration::from_secs(3);
 

@@ -13,8 +13,8 @@ use store::{
     messages::{self, Direction, Message, Status},
     outbox::{self, Kind, NewStanza},
     signal::{self, Session},
-    testing::Database,
 };
+use tests::database::Database;
 
 /// How long each line is measured.
 const TIME: Duration = Duration::from_secs(3);

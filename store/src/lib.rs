@@ -37,8 +37,6 @@ pub mod prune;
 pub mod reports;
 pub mod sends;
 pub mod signal;
-#[cfg(feature = "testing")]
-pub mod testing;
 pub mod tokens;
 pub mod undecryptable;
 

@@ -7,6 +7,7 @@
 pub mod binaries;
 pub mod cache;
 pub mod client;
+pub mod database;
 pub mod error;
 pub mod gatehouse;
 pub mod http;

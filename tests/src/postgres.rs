@@ -49,7 +49,8 @@ impl Postgres {
         server
             .arg("-D")
             .arg(&data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args(["-c", "max_connections=400"]);
         server.args([
             "-c",
             &format!("port={port}"),

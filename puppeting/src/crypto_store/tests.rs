@@ -13,7 +13,8 @@ use matrix_sdk_crypto::{
     store::{CryptoStore as _, types::Changes},
 };
 use ruma::{UserId, device_id, events::room::message::RoomMessageEventContent, room_id, user_id};
-use store::{Batch, Secret, Store, crypto, crypto::Change, inbox, testing::Database};
+use store::{Batch, Secret, Store, crypto, crypto::Change, inbox};
+use tests::database::Database;
 
 use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes};
 

@@ -5,10 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use store::{
-    Batch, Store, StoreConfig, meta,
-    testing::{Database, key},
-};
+use store::{Batch, Store, StoreConfig, meta};
+use tests::database::{Database, key};
 
 const CHILD: &str = "GATEHOUSE_STORE_CRASH_CHILD";
 

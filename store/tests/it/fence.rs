@@ -1,4 +1,5 @@
-use store::{Batch, Error, Fence, meta, testing::Database};
+use store::{Batch, Error, Fence, meta};
+use tests::database::Database;
 
 crate::on_both! {
     a_failure_refuses_what_follows_it_in_its_series,

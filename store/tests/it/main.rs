@@ -15,13 +15,13 @@ macro_rules! on_both {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(store::testing::Database::sqlite()).await;
+                super::$name(tests::database::Database::sqlite()).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(store::testing::Database::postgres().await).await;
+                super::$name(tests::database::Database::postgres().await).await;
             })+
         }
     };

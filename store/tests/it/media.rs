@@ -1,8 +1,8 @@
 use store::{
     Batch, Error, Secret, Store, logins,
     media::{self, Hosted, Missing},
-    testing::Database,
 };
+use tests::database::Database;
 
 crate::on_both! {
     a_hosted_file_lives_and_ends,

@@ -1,7 +1,5 @@
-use store::{
-    Error, SealingKey, Store, StoreConfig, meta,
-    testing::{Database, key},
-};
+use store::{Error, SealingKey, Store, StoreConfig, meta};
+use tests::database::{Database, key};
 
 crate::on_both! { a_second_process_is_refused, a_newer_database_is_refused, a_wrong_key_is_refused, survives_reopening, closing_refuses_later_work, }
 

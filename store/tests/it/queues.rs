@@ -6,9 +6,9 @@ use store::{
     portals::{self, NewPortal},
     prune,
     sends::{self, Method, NewSend},
-    testing::Database,
     undecryptable,
 };
+use tests::database::Database;
 
 crate::on_both! {
     a_transaction_is_accepted_once,

@@ -9,9 +9,9 @@ use store::{
     portals::{self, NewPortal},
     prune,
     signal::{self, Session},
-    testing::Database,
     tokens::{self, TokenKey},
 };
+use tests::database::Database;
 
 crate::on_both! {
     logins_and_what_belongs_to_them,

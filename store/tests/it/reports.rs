@@ -5,9 +5,9 @@ use store::{
     preferences::{self, Preferences},
     prune,
     reports::{self, Kind, NewReport},
-    testing::Database,
     undecryptable,
 };
+use tests::database::Database;
 
 crate::on_both! {
     a_report_is_told_in_versions,

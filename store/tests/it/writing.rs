@@ -2,8 +2,8 @@ use store::{
     Batch, Error, Store, StoreConfig, inbox, messages,
     messages::{Direction, Message, Status},
     meta, portals,
-    testing::{Database, key},
 };
+use tests::database::{Database, key};
 
 crate::on_both! {
     a_failed_batch_leaves_no_trace_and_spares_its_neighbours,

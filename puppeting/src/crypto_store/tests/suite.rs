@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use ruma::{device_id, user_id};
-use store::testing::Database;
+use tests::database::Database;
 
 use super::super::{SqlCryptoStore, WriteMode};
 
