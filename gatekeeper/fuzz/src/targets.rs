@@ -1,6 +1,8 @@
 //! The decoders, each with good inputs to begin with and what must hold for every input.
 
 mod enlistment;
+mod media;
+mod message;
 mod noise;
 mod signal;
 mod stanza;
@@ -51,8 +53,9 @@ pub(crate) const ALL: &[Target] = &[
     signal::PREKEY_MESSAGE,
     signal::MESSAGE,
     signal::STORED,
-    signal::BODY,
-    signal::PADDING,
+    message::BODY,
+    message::PADDING,
+    media::FILE,
     enlistment::FORM,
     enlistment::ANSWER,
     enlistment::TOKEN,

@@ -140,7 +140,6 @@ fn contacts_message(
                 display_name: Some(format!("{} contacts", many.len())),
                 contacts: many.iter().map(contact).collect(),
                 context_info,
-                ..Default::default()
             });
         }
     }

@@ -10,6 +10,8 @@ use waproto::{
 use super::*;
 use crate::media::MediaKey;
 
+mod files;
+
 fn key(id: &str) -> MessageKey {
     MessageKey {
         id: id.to_owned(),

@@ -1,8 +1,7 @@
-//! Signal messages and what is in them.
+//! Signal messages.
 
 use gatekeeper::{
-    message::{self, Body},
-    padding::{pad, unpad},
+    padding::pad,
     signal::{self, Bundle, EncKind, Identity, LocalKeys, Peer, PreKey, SignalError, SignedPreKey},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -163,77 +162,6 @@ pub(super) const STORED: Target = Target {
                 answer(PreKey::from_bytes(input), |_| "+".into()),
                 answer(SignedPreKey::from_bytes(input), |_| "+".into()),
             )
-        })
-    },
-};
-
-pub(super) const BODY: Target = Target {
-    name: "message-body",
-    about: "the protobuf of a message",
-    words: &[
-        b"\x0a\x05hello",
-        b"\x32\x07\x0a\x05hello",
-        b"\xf2\x02",
-        b"\x62\x04",
-        b"\x8a\x01",
-        b"\x9a\x03",
-        b"\x0a\x1b14155551001@s.whatsapp.net",
-        b"\x10\x01",
-        b"\x1a\x04\x33\x45\x42\x30",
-        b"\xff\xff\xff\xff\x0f",
-    ],
-    start: || {
-        let bodies = [
-            Body::text("hello"),
-            Body::Reaction {
-                target: Default::default(),
-                emoji: "+".into(),
-                timestamp_ms: 5,
-            },
-            Body::Revoke {
-                target: Default::default(),
-            },
-            Body::Edit {
-                target: Default::default(),
-                body: Box::new(Body::text("hallo")),
-                timestamp_ms: 7,
-            },
-        ];
-        let seeds = bodies
-            .iter()
-            .filter_map(|body| message::encode(body).ok())
-            .collect();
-        Decoder::new(seeds, |input| {
-            answer(message::decode(input), |body| {
-                if let Ok(written) = message::encode(&body) {
-                    let read = message::decode(&written);
-                    assert!(
-                        read.is_ok_and(|read| read == body),
-                        "a {} changes",
-                        body.kind()
-                    );
-                }
-                // Kinds that are not known are named by their number.
-                body.kind().replace(|c: char| c.is_ascii_digit(), "")
-            })
-        })
-    },
-};
-
-pub(super) const PADDING: Target = Target {
-    name: "padding",
-    about: "the padding of a message",
-    words: &[b"\x01", b"\x10\x10\x10", b"\x00", b"\xff"],
-    start: || {
-        let seeds = (0..=255)
-            .step_by(15)
-            .map(|random| pad(b"content".to_vec(), random))
-            .collect();
-        Decoder::new(seeds, |input| {
-            answer(unpad(input), |content| {
-                assert!(input.starts_with(content));
-                magnitude(input.len() - content.len()).to_string()
-            })
         })
     },
 };
