@@ -4,6 +4,7 @@
 mod codec_baileys;
 mod codec_wacore;
 mod fixtures;
+mod media_baileys;
 mod message_baileys;
 mod nodes;
 mod noise_baileys;
