@@ -23,7 +23,7 @@ impl Leash {
     /// Ends the process group `pgid` when this process is gone.
     fn group(pgid: u32) -> Result<Self> {
         Self::new(
-            "read -r _; kill -KILL -- -\"$1\" 2>/dev/null",
+            "read -r _; kill -s KILL -- \"-$1\" 2>/dev/null",
             &pgid.to_string(),
         )
     }

@@ -1,10 +1,15 @@
 //! The harness itself: two real clients on a real Synapse, without gatehouse between them.
 
+use std::process::Command;
+use std::time::Duration;
+
 use serde_json::json;
 use tests::client::{Client, Login};
+use tests::error::Context as _;
+use tests::process::Process;
 use tests::scratch::Scratch;
 use tests::synapse::{Options, Synapse};
-use tests::{Result, postgres::Postgres};
+use tests::{Result, postgres::Postgres, wait};
 
 async fn client(synapse: &Synapse, user: &str, accepts_insecure: bool) -> Result<Client> {
     synapse.register(user, "correct horse").await?;
@@ -183,4 +188,51 @@ async fn a_client_that_excludes_insecure_devices_hides_an_unsigned_one() -> Resu
     );
     assert_eq!(seen.body(), None);
     Ok(())
+}
+
+/// Not a test of its own: what the next one kills. It starts a child, names it and waits.
+#[test]
+#[ignore = "started by a_child_ends_with_its_killed_owner"]
+fn owner() -> Result<()> {
+    let scratch = Scratch::new("owner")?;
+    let mut sleep = Command::new("sleep");
+    sleep.arg("600");
+    let child = Process::spawn("sleep", sleep, &scratch.path().join("log"))?;
+    let told = std::env::var_os("OWNER_SAYS").context("this is no test of its own")?;
+    std::fs::write(told, child.pid().to_string())?;
+    std::thread::sleep(Duration::from_secs(600));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_child_ends_with_its_killed_owner() -> Result<()> {
+    let scratch = Scratch::new("orphan")?;
+    let told = scratch.path().join("told");
+    let mut owner = Command::new(std::env::current_exe()?)
+        .args(["--ignored", "--exact", "owner"])
+        .env("OWNER_SAYS", &told)
+        .spawn()?;
+    let deadline = Duration::from_secs(30);
+    let pid: u32 = wait::until("the owner's child", deadline, || async {
+        let told = std::fs::read_to_string(&told).unwrap_or_default();
+        Ok(told.parse().ok())
+    })
+    .await?;
+    assert!(is_alive(pid));
+    owner.kill()?;
+    owner.wait()?;
+    wait::until("the child to end", deadline, || async {
+        Ok((!is_alive(pid)).then_some(()))
+    })
+    .await
+}
+
+/// Whether a process runs; one that has ended and is waited for by nobody does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z')
 }
