@@ -386,6 +386,9 @@ impl Work<'_> {
                 direction: messages::Direction::In,
                 status: messages::Status::Delivered,
                 ts,
+                kind: messages::Kind::Message,
+                target: None,
+                gone: false,
             },
         );
         Ok(())

@@ -223,6 +223,9 @@ async fn send(
                 direction: messages::Direction::Out,
                 status: messages::Status::Pending,
                 ts: message.ts,
+                kind: messages::Kind::Message,
+                target: None,
+                gone: false,
             },
         );
         inbox::done(&mut batch, message.seq);

@@ -142,6 +142,9 @@ fn message(submitter: usize, n: usize) -> Batch {
             direction: Direction::Out,
             status: Status::Pending,
             ts: 1,
+            kind: messages::Kind::Message,
+            target: None,
+            gone: false,
         },
     );
     outbox::ack(&mut batch, &login, &before, Kind::Message, &peer);

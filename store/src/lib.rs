@@ -24,6 +24,7 @@ mod writer;
 pub mod consents;
 pub mod contacts;
 pub mod crypto;
+pub mod fading;
 pub mod ghosts;
 pub mod inbox;
 pub mod logins;

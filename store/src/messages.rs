@@ -18,6 +18,20 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What a message is.
+    Kind in "messages" {
+        /// It stands for itself.
+        Message = "message",
+        /// An emoji on its target; an empty one took it back.
+        Reaction = "reaction",
+        /// Other content for its target.
+        Edit = "edit",
+        /// Its target was deleted.
+        Revoke = "revoke",
+    }
+}
+
 /// How far a message has come. It only ever moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -84,6 +98,12 @@ pub struct Message {
     pub status: Status,
     /// When the bridge had it. Messages from WhatsApp have ascending values, so that it says what came before what.
     pub ts: Millis,
+    /// What it is.
+    pub kind: Kind,
+    /// Stanza id of the message that it is about.
+    pub target: Option<String>,
+    /// Whether it was deleted, or replaced by another reaction.
+    pub gone: bool,
 }
 
 opaque!(Message);
@@ -99,6 +119,9 @@ static PUT: Insert = Insert {
         "direction",
         "status",
         "ts",
+        "kind",
+        "target",
+        "gone",
     ],
     key: 3,
     conflict: OnConflict::Ignore,
@@ -107,6 +130,13 @@ static EVENT: Update = Update {
     table: "messages",
     key: 3,
     sql: "UPDATE messages SET event_id = $4 WHERE login = $1 AND peer = $2 AND stanza_id = $3",
+};
+static GONE: Set = Set {
+    table: "messages",
+    keys: &["login", "peer", "stanza_id"],
+    values: 1,
+    set: "gone = $1",
+    when: "gone < $1",
 };
 static ADVANCE: Set = Set {
     table: "messages",
@@ -135,13 +165,17 @@ pub fn put(batch: &mut Batch, message: &Message) {
         direction,
         status,
         ts,
+        kind,
+        target,
+        gone,
     } = message;
     let status = Value::from(status.rank());
     batch
         .insert(
             &PUT,
             args![
-                login, peer, stanza_id, event_id, room_id, *direction, status, *ts
+                login, peer, stanza_id, event_id, room_id, *direction, status, *ts, *kind, target,
+                *gone
             ],
         )
         .expect(1);
@@ -150,6 +184,11 @@ pub fn put(batch: &mut Batch, message: &Message) {
 /// Sets the Matrix event of a message.
 pub fn set_event(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, event_id: &str) {
     batch.update(&EVENT, args![login, peer, stanza_id, event_id]);
+}
+
+/// Notes that a message was deleted, or replaced by another reaction; does nothing if it is unknown.
+pub fn set_gone(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str) {
+    batch.set(&GONE, args![1_i64, login, peer, stanza_id]);
 }
 
 /// Moves a message's status on; does nothing if it is that far or further, or unknown.
@@ -166,7 +205,7 @@ pub fn told(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str, status:
 macro_rules! select {
     ($where:literal) => {
         concat!(
-            "SELECT login, peer, stanza_id, event_id, room_id, direction, status, ts FROM messages ",
+            "SELECT login, peer, stanza_id, event_id, room_id, direction, status, ts, kind, target, gone FROM messages ",
             $where
         )
     };
@@ -200,6 +239,23 @@ pub async fn by_event(store: &Store, event_id: &str) -> Result<Option<Message>, 
         .await
 }
 
+/// All messages that a Matrix event became, in the order of their stanza ids.
+pub async fn all_by_event(store: &Store, event_id: &str) -> Result<Vec<Message>, Error> {
+    let sql = select!("WHERE event_id = $1 ORDER BY stanza_id");
+    store.all(sql, args![event_id], message).await
+}
+
+/// What there is about a message: reactions to it, its edits, its deletion. Oldest first.
+pub async fn about(
+    store: &Store,
+    login: &str,
+    peer: &str,
+    target: &str,
+) -> Result<Vec<Message>, Error> {
+    let sql = select!("WHERE login = $1 AND peer = $2 AND target = $3 ORDER BY ts, stanza_id");
+    store.all(sql, args![login, peer, target], message).await
+}
+
 /// The last message of a direction in a room, at or before `ts`: what a read marker on any event there means.
 pub async fn last_until(
     store: &Store,
@@ -220,7 +276,8 @@ pub async fn unread_until(
     limit: u32,
 ) -> Result<Vec<Message>, Error> {
     let sql = select!(
-        "WHERE room_id = $1 AND ts <= $2 AND direction = 'in' AND status < 40 ORDER BY ts DESC LIMIT $3"
+        "WHERE room_id = $1 AND ts <= $2 AND direction = 'in' AND kind = 'message' AND status < 40 \
+         ORDER BY ts DESC LIMIT $3"
     );
     store.all(sql, args![room_id, ts, limit], message).await
 }
@@ -275,5 +332,8 @@ fn message(row: &Row<'_>) -> Result<Message, Error> {
         direction: Direction::parse(&row.text(5)?)?,
         status: Status::from_rank(row.int(6)?)?,
         ts: row.int(7)?,
+        kind: Kind::parse(&row.text(8)?)?,
+        target: row.opt_text(9)?,
+        gone: row.bool(10)?,
     })
 }

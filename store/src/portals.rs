@@ -58,6 +58,10 @@ pub struct Portal {
     pub bot_joined: bool,
     /// Where it stands.
     pub state: State,
+    /// Which state events the room got: empty for none.
+    pub described: String,
+    /// After how many seconds messages disappear on WhatsApp; 0 for never.
+    pub timer: u32,
 }
 
 opaque!(NewPortal, Portal);
@@ -90,6 +94,16 @@ static STATE: Update = Update {
     table: "portals",
     key: 1,
     sql: "UPDATE portals SET state = $2 WHERE id = $1",
+};
+static DESCRIBED: Update = Update {
+    table: "portals",
+    key: 1,
+    sql: "UPDATE portals SET described = $2 WHERE id = $1",
+};
+static TIMER: Update = Update {
+    table: "portals",
+    key: 1,
+    sql: "UPDATE portals SET timer = $2 WHERE id = $1",
 };
 static DELETE: Delete = Delete {
     table: "portals",
@@ -150,6 +164,16 @@ pub fn set_state(batch: &mut Batch, id: i64, state: State) {
     batch.update(&STATE, args![id, state]).expect(1);
 }
 
+/// Notes which state events the room got. Fails the batch if the portal is gone.
+pub fn set_described(batch: &mut Batch, id: i64, described: &str) {
+    batch.update(&DESCRIBED, args![id, described]).expect(1);
+}
+
+/// Notes after how many seconds messages disappear on WhatsApp. Fails the batch if the portal is gone.
+pub fn set_timer(batch: &mut Batch, id: i64, seconds: u32) {
+    batch.update(&TIMER, args![id, seconds]).expect(1);
+}
+
 /// Forgets a portal.
 pub fn delete(batch: &mut Batch, id: i64) {
     batch.delete(&DELETE, args![id]);
@@ -158,7 +182,7 @@ pub fn delete(batch: &mut Batch, id: i64) {
 macro_rules! select {
     ($where:literal) => {
         concat!(
-            "SELECT id, login, peer, ghost, room_id, encrypted, bot_joined, state FROM portals ",
+            "SELECT id, login, peer, ghost, room_id, encrypted, bot_joined, state, described, timer FROM portals ",
             $where
         )
     };
@@ -241,5 +265,7 @@ fn portal(row: &Row<'_>) -> Result<Portal, Error> {
         encrypted: row.bool(5)?,
         bot_joined: row.bool(6)?,
         state: State::parse(&row.text(7)?)?,
+        described: row.text(8)?,
+        timer: row.u32(9)?,
     })
 }

@@ -165,6 +165,20 @@ pub async fn next(
     store.all(sql, args![room_id, after, limit], send).await
 }
 
+/// Whether the event of this message still waits in its room's queue.
+pub async fn holds(
+    store: &Store,
+    room_id: &str,
+    peer: &str,
+    stanza_id: &str,
+) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM sends WHERE room_id = $1 AND peer = $2 AND stanza_id = $3 LIMIT 1";
+    Ok(store
+        .one(sql, args![room_id, peer, stanza_id], |row| row.int(0))
+        .await?
+        .is_some())
+}
+
 /// How many events wait.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     Ok(store

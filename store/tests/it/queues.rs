@@ -352,6 +352,9 @@ async fn events_leave_when_accepted(database: Database) {
                     direction: Direction::In,
                     status: Status::Pending,
                     ts: 7,
+                    kind: messages::Kind::Message,
+                    target: None,
+                    gone: false,
                 },
             );
         }

@@ -3,9 +3,10 @@ use store::{
     consents::{self, Consent},
     contacts::{self, Contact},
     crypto::{self, Change, Object},
+    fading::{self, Fading},
     ghosts::{self, Ghost, Stage},
     logins::{self, Login, State},
-    messages::{self, Direction, Message, Status},
+    messages::{self, Direction, Kind, Message, Status},
     portals::{self, NewPortal},
     prune,
     signal::{self, Session},
@@ -20,6 +21,8 @@ crate::on_both! {
     portals_are_found_three_ways,
     a_status_only_moves_on,
     read_markers_find_their_messages,
+    what_is_about_a_message,
+    messages_fade,
     token_keys_rotate,
     crypto_objects,
 }
@@ -379,6 +382,9 @@ fn message(stanza_id: &str, direction: Direction, ts: i64) -> Message {
         direction,
         status: Status::Pending,
         ts,
+        kind: Kind::Message,
+        target: None,
+        gone: false,
     }
 }
 
@@ -577,5 +583,73 @@ async fn crypto_objects(database: Database) {
     assert_eq!((left("acct").await, left("other").await), (1, 0));
     commit(&store, |batch| crypto::forget(batch, "acct")).await;
     assert_eq!(left("acct").await, 0);
+    store.close().await;
+}
+
+async fn what_is_about_a_message(database: Database) {
+    let store = database.open().await;
+    let about = |id: &str, kind, ts| Message {
+        kind,
+        target: Some("1".to_owned()),
+        ..message(id, Direction::In, ts)
+    };
+    commit(&store, |batch| {
+        messages::put(batch, &message("1", Direction::In, 1));
+        messages::put(batch, &about("3", Kind::Edit, 3));
+        messages::put(batch, &about("2", Kind::Reaction, 2));
+        messages::put(batch, &message("4", Direction::In, 4));
+    })
+    .await;
+    commit(&store, |batch| messages::set_gone(batch, LOGIN, PEER, "2")).await;
+    let found = messages::about(&store, LOGIN, PEER, "1").await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|row| (row.stanza_id.as_str(), row.kind, row.gone))
+        .collect();
+    assert_eq!(
+        found,
+        [("2", Kind::Reaction, true), ("3", Kind::Edit, false)]
+    );
+    let unread = messages::unread_until(&store, "!room:example.org", 9, 9)
+        .await
+        .unwrap();
+    let unread: Vec<_> = unread.iter().map(|row| row.stanza_id.as_str()).collect();
+    assert_eq!(unread, ["4", "1"], "a reaction is not read");
+    store.close().await;
+}
+
+async fn messages_fade(database: Database) {
+    let store = database.open().await;
+    let fade = |id: &str, due_ts, when_read| Fading {
+        login: LOGIN.to_owned(),
+        peer: PEER.to_owned(),
+        stanza_id: id.to_owned(),
+        room_id: "!room:example.org".to_owned(),
+        due_ts,
+        when_read,
+    };
+    commit(&store, |batch| {
+        messages::put(batch, &message("1", Direction::In, 1));
+        messages::put(batch, &message("2", Direction::In, 2));
+        fading::put(batch, &fade("1", 100, true));
+        fading::put(batch, &fade("2", 50, false));
+        fading::put(batch, &fade("2", 10, false));
+    })
+    .await;
+    assert_eq!(fading::next(&store).await.unwrap(), Some(50));
+    assert!(fading::due(&store, 49, 9).await.unwrap().is_empty());
+    let room = "!room:example.org";
+    assert!(fading::unread(&store, room, 0, 9).await.unwrap().is_empty());
+    let read = fading::unread(&store, room, 9, 9).await.unwrap();
+    assert_eq!(read.len(), 1);
+    commit(&store, |batch| fading::set_due(batch, &read[0], 20)).await;
+    let due = fading::due(&store, 50, 9).await.unwrap();
+    let ids: Vec<_> = due.iter().map(|row| row.stanza_id.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
+    commit(&store, |batch| {
+        due.iter().for_each(|row| fading::done(batch, row))
+    })
+    .await;
+    assert_eq!(fading::next(&store).await.unwrap(), None);
     store.close().await;
 }

@@ -93,6 +93,9 @@ fn message(id: &str, direction: Direction, ts: i64) -> Message {
         direction,
         status: Status::Pending,
         ts,
+        kind: messages::Kind::Message,
+        target: None,
+        gone: false,
     }
 }
 

@@ -25,6 +25,9 @@ fn message(stanza_id: &str) -> Message {
         direction: Direction::Out,
         status: Status::Pending,
         ts: 1,
+        kind: messages::Kind::Message,
+        target: None,
+        gone: false,
     }
 }
 
