@@ -6,13 +6,15 @@
 //! |---|---|---|
 //! | deletion of a user at the gatekeeper | iq `set`, namespace `urn:xmpp:whatsapp:account`, `<remove/>` | U8 |
 //! | asking a WhatsApp user to allow third-party chats | iq `set`, namespace `w:interop`, `<reach jid/>` | U10 |
+//! | a message whose kind WhatsApp does not show in third-party chats | receipt of type `unsupported`, attribute `error` 70 | U13 |
 //!
-//! The first one was once how a WhatsApp account was removed; the second is invented entirely, and
-//! only the sandbox understands it.
+//! The first one was once how a WhatsApp account was removed; the others are invented entirely, and
+//! only the sandbox understands them. The number 70 is WhatsApp's own `UNSUPPORTED_IN_INTEROP`, which
+//! its clients report to their maker; whether they tell the sender is not known.
 
 use crate::{
     stanza::{Jid, Node},
-    stanzas::{IqHead, ParseError, iq},
+    stanzas::{IqHead, Origin, ParseError, Receipt, ReceiptKind, iq},
 };
 
 /// The namespace of the deletion (U8).
@@ -86,6 +88,27 @@ pub fn parse_reach_answer(iq: &Node) -> Result<Reach, ParseError> {
             name: "status",
         }),
     }
+}
+
+/// `UNSUPPORTED_IN_INTEROP`.
+pub const UNSUPPORTED: u64 = 70;
+
+/// The type of the receipt that tells [`UNSUPPORTED`].
+const UNSUPPORTED_TYPE: &str = "unsupported";
+
+/// What WhatsApp answers, through its server, to a message of a kind that it does not show in
+/// third-party chats (U13). It comes in place of the delivery receipt.
+pub fn unsupported(peer: Jid, id: String, t: u64) -> Option<Node> {
+    let kind = ReceiptKind::Other(UNSUPPORTED_TYPE.to_owned());
+    let receipt = Receipt::new(peer, kind, vec![id], Some(t))?;
+    let node = receipt.to_node(Origin::Server);
+    Some(node.attr("error", UNSUPPORTED))
+}
+
+/// Whether a receipt is [`unsupported`]: its messages will never be shown, and sending them again is
+/// of no use.
+pub fn is_unsupported(receipt: &Receipt) -> bool {
+    matches!(&receipt.kind, ReceiptKind::Other(kind) if kind == UNSUPPORTED_TYPE)
 }
 
 fn reach_node(iq: &Node) -> Result<&Node, ParseError> {

@@ -291,6 +291,9 @@ integrator = 1
 [gatekeeper.profile.chat]
 trust_root = "{root}"
 
+[gatekeeper.profile.media]
+host = "{media}"
+
 {more}
 "#,
         appservice = ports.appservice_url(),
@@ -300,6 +303,7 @@ trust_root = "{root}"
         enlistment = gatekeeper.enlistment,
         jwks = gatekeeper.jwks,
         root = gatekeeper.root,
+        media = gatekeeper.http,
         more = options.more,
     )
 }

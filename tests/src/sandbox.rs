@@ -25,6 +25,8 @@ const START: Duration = Duration::from_secs(60);
 pub struct Addresses {
     /// Base address of the control API.
     pub control: String,
+    /// Base address of the gatekeeper's HTTP side: enlistment, the chat's WebSocket, media.
+    pub http: String,
     /// Where users are enlisted.
     pub enlistment: String,
     /// The key set that verifies pushes.

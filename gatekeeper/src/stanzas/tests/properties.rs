@@ -524,3 +524,22 @@ fn a_deletion_is_known_from_other_queries() {
     assert!(!assumed::is_delete_account(&iq::ping().attr("id", "1")));
     assert!(!assumed::is_delete_account(&Node::new("iq")));
 }
+
+#[test]
+fn a_refusal_is_no_other_receipt() {
+    let peer = Jid::phone("4915112345678");
+    let node = assumed::unsupported(peer.clone(), "3EB0".to_owned(), 5).expect("an id");
+    let node = over_the_wire(&node);
+    assert_eq!(node.u64("error"), Some(assumed::UNSUPPORTED));
+    let receipt = Receipt::parse(&node, Origin::Server).expect("a receipt");
+    assert!(assumed::is_unsupported(&receipt));
+    assert_eq!(
+        (receipt.peer.clone(), receipt.ids.as_slice()),
+        (peer, &["3EB0".to_owned()][..])
+    );
+    let delivery = Receipt {
+        kind: ReceiptKind::Delivery,
+        ..receipt
+    };
+    assert!(!assumed::is_unsupported(&delivery));
+}
