@@ -6,6 +6,7 @@
 
 mod check;
 mod load;
+mod messages;
 mod permissions;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     check::Problem,
     load::{ConfigError, EXAMPLE, SECRETS},
+    messages::Messages,
     permissions::{Level, Permissions},
 };
 use crate::{capabilities::Capabilities, phone::PhoneNumber};
@@ -40,6 +42,8 @@ pub struct Config {
     pub database: Database,
     /// The WhatsApp side.
     pub gatekeeper: Gatekeeper,
+    /// What senders are told of their messages.
+    pub messages: Messages,
     /// Who may use the bridge.
     pub permissions: Permissions,
     /// What is written to standard error.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,9 +32,15 @@ use crate::{
     later::Later,
     logins::Logins,
     passes::Hold,
+    receipts::{self, Receipts},
     sessions::Sessions,
+    typing::{self, Typing},
 };
 
+/// Chats that are told of their messages at the same time. Few: messages themselves come first.
+const BACKGROUND: usize = 4;
+/// Receipts and typing that are handled at the same time.
+const FLEETING: usize = 8;
 /// What clients show as the bot's name.
 const BOT_NAME: &str = "WhatsApp bridge";
 
@@ -48,6 +57,16 @@ pub(crate) enum Wake {
     Keys,
     /// The `/sync` inbox of a puppet.
     Sweep(String),
+    /// What people are to be told of a login's contact; with an empty contact, of the login.
+    Reports(String, String),
+    /// What a login's contact has read.
+    Seen(String, String),
+    /// What the user of a room has read.
+    Read(OwnedRoomId),
+    /// Who types in a room.
+    Typing(OwnedRoomId),
+    /// Whether a login's contact types.
+    ContactTypes(String, String),
 }
 
 /// What all flows share.
@@ -65,12 +84,20 @@ pub struct Core {
     pub(crate) logins: Logins,
     pub(crate) incoming: Incoming,
     pub(crate) after_keys: AfterKeys,
+    pub(crate) receipts: Receipts,
+    pub(crate) typing: Typing,
     pub(crate) portal_locks: KeyedLocks<(String, String)>,
     pub(crate) key_locks: KeyedLocks<String>,
     pub(crate) later: Later<Wake>,
     portal_cache: moka::sync::Cache<OwnedRoomId, Option<Arc<Portal>>>,
     held: Mutex<HashMap<OwnedRoomId, u32>>,
+    /// When the last message from WhatsApp came.
+    last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
+    /// What may wait behind messages.
+    background: Lanes<Wake>,
+    /// What is of no use later: receipts, typing.
+    fleeting: Lanes<Wake>,
     this: std::sync::Weak<Core>,
 }
 
@@ -94,6 +121,8 @@ impl Core {
                 logins: Logins::default(),
                 incoming: Incoming::new(workers),
                 after_keys: AfterKeys::default(),
+                receipts: Receipts::default(),
+                typing: Typing::default(),
                 portal_locks: KeyedLocks::default(),
                 key_locks: KeyedLocks::default(),
                 later: Later::start(move |wake| {
@@ -103,7 +132,10 @@ impl Core {
                 }),
                 portal_cache: moka::sync::Cache::new(10_000),
                 held: Mutex::default(),
+                last_arrival: AtomicI64::default(),
                 lanes: Lanes::new(workers),
+                background: Lanes::new(BACKGROUND),
+                fleeting: Lanes::new(FLEETING),
                 this: this.clone(),
                 capabilities: config.capabilities(),
                 config,
@@ -125,7 +157,14 @@ impl Core {
             return;
         }
         let waker = core.clone();
-        self.lanes.wake(wake, move |wake| {
+        let lanes = match &wake {
+            Wake::Reports(..) => &self.background,
+            Wake::Seen(..) | Wake::Read(_) | Wake::Typing(_) | Wake::ContactTypes(..) => {
+                &self.fleeting
+            }
+            _ => &self.lanes,
+        };
+        lanes.wake(wake, move |wake| {
             let core = waker.clone();
             async move {
                 match wake {
@@ -133,6 +172,15 @@ impl Core {
                     Wake::Sends(room) => crate::posting::pass(&core, &room).await,
                     Wake::Keys => crate::inbox::keys_pass(&core).await,
                     Wake::Sweep(user) => core.sweep(&user).await,
+                    Wake::Reports(login, peer) => {
+                        crate::reports::pass(&core, &login, &peer).await;
+                    }
+                    Wake::Seen(login, peer) => receipts::seen(&core, &login, &peer).await,
+                    Wake::Read(room) => receipts::read_pass(&core, &room).await,
+                    Wake::Typing(room) => typing::room_pass(&core, &room).await,
+                    Wake::ContactTypes(login, peer) => {
+                        typing::contact_pass(&core, &login, &peer).await;
+                    }
                     Wake::Chat(..) => {}
                 }
             }
@@ -152,7 +200,7 @@ impl Core {
                 self.wake(Wake::Sends(room));
             }
         }
-        Ok(())
+        crate::reports::wake_all(self).await
     }
 
     /// Starts all logins that are enlisted.
@@ -345,6 +393,18 @@ impl Core {
     /// What a log may hold instead of an id.
     pub(crate) fn log_id(&self, id: &str) -> LogId {
         LogId::of(id)
+    }
+
+    /// The time of a message from WhatsApp that comes now: the present, but later than that of the one before.
+    pub(crate) fn arrival(&self) -> Millis {
+        let now = self.now();
+        let before = self
+            .last_arrival
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(now.max(last.saturating_add(1)))
+            })
+            .unwrap_or_default();
+        now.max(before.saturating_add(1))
     }
 
     /// The present time.

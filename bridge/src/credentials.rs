@@ -7,7 +7,7 @@ use gatekeeper::{
     connection::{BoxError, Credentials, CredentialsProvider},
     noise::StaticKeyPair,
 };
-use store::logins;
+use store::{logins, preferences};
 
 use crate::{core::Core, tokens};
 
@@ -36,6 +36,7 @@ impl CredentialsProvider for LoginCredentials {
         let noise = row.noise_key.ok_or("the login has no Noise key")?;
         let jid: gatekeeper::stanza::Jid = row.jid.ok_or("the login is not enlisted")?.parse()?;
         let account_id = jid.user.parse()?;
+        let preferences = preferences::get(&self.core.store, &self.mxid).await?;
         let token = tokens::identity_token(&self.core, &self.mxid)
             .await
             .map_err(|hold| hold.reason)?;
@@ -48,7 +49,7 @@ impl CredentialsProvider for LoginCredentials {
             account_id,
             token,
             routing_info: row.routing_info,
-            enable_read_receipts: true,
+            enable_read_receipts: preferences.read_receipts,
             client_address: None,
         })
     }

@@ -8,7 +8,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId, serde::Raw};
 use store::{Batch, LogId, inbox};
 
 use crate::{
-    appservice::{RawTransaction, SinkError, TransactionSink},
+    appservice::{RawEphemeral, RawTransaction, SinkError, TransactionSink},
     core::{Core, Wake},
     devices, ids, management, outgoing,
     passes::Hold,
@@ -70,6 +70,18 @@ fn transaction_key(txn_id: &str, body: &RawTransaction) -> String {
     format!("{txn_id}-{}", ids::short_digest(&parts))
 }
 
+/// Hands on what is not worth storing: receipts and typing.
+fn fleeting(core: &Core, events: Vec<RawEphemeral>) {
+    for event in events {
+        let Some(room) = event.room_id else { continue };
+        match event.kind.as_str() {
+            "m.receipt" => core.receipts.take(core, room, &event.json),
+            "m.typing" => core.typing.take(core, room, &event.json),
+            _ => {}
+        }
+    }
+}
+
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> SinkError {
     SinkError::Unavailable(Box::new(error))
 }
@@ -108,6 +120,7 @@ impl TransactionSink for Intake {
             })
             .collect();
         let device_changes = devices::worth_keeping(core, body.crypto);
+        let ephemeral = body.ephemeral;
         let keys = !to_device.is_empty() || device_changes.is_some();
         inbox::accept(
             &core.store,
@@ -122,6 +135,7 @@ impl TransactionSink for Intake {
         )
         .await
         .map_err(unavailable)?;
+        fleeting(core, ephemeral);
         if keys {
             // The keys come first: the events may need them.
             core.after_keys

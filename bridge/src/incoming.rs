@@ -17,14 +17,19 @@ use gatekeeper::{
 };
 use puppeting::Puppet;
 use ruma::OwnedRoomId;
-use store::{Batch, messages, portals::Portal, sends, undecryptable};
+use store::{
+    Batch, messages,
+    portals::Portal,
+    sends,
+    undecryptable::{self, Undecryptable},
+};
 
 use crate::{
     core::Core,
     ids,
     lanes::Lanes,
     passes::Hold,
-    portals, posting, retries,
+    placeholders, portals, posting, retries,
     sessions::{Session, SessionError},
     translate,
 };
@@ -42,6 +47,8 @@ type Chat = (String, String);
 #[derive(Debug)]
 pub(crate) struct Incoming {
     waiting: Mutex<HashMap<Chat, Queue>>,
+    /// Chats with a message that stays unreadable and nothing in the room that says so.
+    unannounced: Mutex<HashSet<Chat>>,
     lanes: Lanes<Chat>,
 }
 
@@ -58,8 +65,25 @@ impl Incoming {
     pub(crate) fn new(at_once: usize) -> Self {
         Self {
             waiting: Mutex::default(),
+            unannounced: Mutex::default(),
             lanes: Lanes::new(at_once),
         }
+    }
+
+    /// Has a placeholder put into a chat for each message that could not be read yet, in its turn.
+    pub(crate) fn announce(&self, core: &Arc<Core>, chat: Chat) {
+        self.unannounced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(chat.clone());
+        self.wake(core, chat);
+    }
+
+    fn is_unannounced(&self, chat: &Chat) -> bool {
+        self.unannounced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(chat)
     }
 
     /// Takes a message from a connection. Does not wait.
@@ -125,6 +149,10 @@ impl Incoming {
 
 /// Works on one chat until nothing waits or something is in the way.
 async fn pass(core: &Arc<Core>, chat: Chat) {
+    if core.incoming.is_unannounced(&chat) {
+        // What fails here is looked for again before long.
+        placeholders::put(core, &chat.0, &chat.1).await;
+    }
     loop {
         let messages = core.incoming.front(&chat);
         if messages.is_empty() {
@@ -179,8 +207,10 @@ async fn handle(
         let (portal, room) = portals::ensure(core, login, peer).await?;
         let ghost = core.ghost(&portal.ghost).await?;
         ghost.prepare(&room, &core.readers(&portal)?).await?;
+        let unread = undecryptable::of_chat(&core.store, login, peer).await?;
         let mut work = Work {
             core,
+            unread,
             portal: &portal,
             room: &room,
             ghost: &ghost,
@@ -255,6 +285,8 @@ async fn known(
 /// What goes into one commit.
 struct Work<'a> {
     core: &'a Arc<Core>,
+    /// Messages of this chat that could not be read before.
+    unread: HashMap<String, Undecryptable>,
     portal: &'a Portal,
     room: &'a OwnedRoomId,
     ghost: &'a Arc<Puppet>,
@@ -334,12 +366,10 @@ impl Work<'_> {
     async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
         self.send(stanza, "", "m.room.message", &translate::to_matrix(body))
             .await?;
-        undecryptable::done(
-            &mut self.batch,
-            &self.portal.login,
-            &self.portal.peer,
-            &stanza.id,
-        );
+        if self.unread.contains_key(&stanza.id) {
+            let (login, peer) = (&self.portal.login, &self.portal.peer);
+            undecryptable::done(&mut self.batch, login, peer, &stanza.id);
+        }
         self.receipts.extend(self.core.profile.taken(stanza));
         Ok(())
     }
@@ -352,6 +382,15 @@ impl Work<'_> {
         content: &serde_json::Value,
     ) -> Result<(), Hold> {
         let (login, peer) = (&self.portal.login, &self.portal.peer);
+        let placeholder = self
+            .unread
+            .get(&stanza.id)
+            .and_then(|row| row.placeholder.clone())
+            .filter(|_| part.is_empty() && kind == "m.room.message");
+        let content = match &placeholder {
+            Some(event) => &placeholders::filled(event, content),
+            None => content,
+        };
         let encrypted = self
             .ghost
             .encrypt(self.room, kind, self.core.raw(content)?)
@@ -359,12 +398,14 @@ impl Work<'_> {
         let ts = i64::try_from(stanza.t.saturating_mul(1000)).unwrap_or(i64::MAX);
         let ts = if ts == 0 { self.core.now() } else { ts };
         let txn_id = ids::transaction_id(login, peer, &stanza.id, part);
+        // The event is the message's, unless there is a placeholder for that.
+        let owner = |id: &str| placeholder.is_none().then(|| id.to_owned());
         sends::put(
             &mut self.batch,
             sends::NewSend {
-                login: Some(login.clone()),
-                peer: Some(peer.clone()),
-                stanza_id: Some(stanza.id.clone()),
+                login: owner(login),
+                peer: owner(peer),
+                stanza_id: owner(&stanza.id),
                 ..posting::event(
                     self.ghost,
                     self.room,
@@ -381,11 +422,12 @@ impl Work<'_> {
                 login: login.clone(),
                 peer: peer.clone(),
                 stanza_id: stanza.id.clone(),
-                event_id: None,
+                // Whoever answers or reacts names the placeholder, not its edit.
+                event_id: placeholder,
                 room_id: self.room.to_string(),
                 direction: messages::Direction::In,
                 status: messages::Status::Delivered,
-                ts,
+ts: self.core.arrival(),
                 kind: messages::Kind::Message,
                 target: None,
                 gone: false,
@@ -401,22 +443,13 @@ impl Work<'_> {
         error: &SignalError,
     ) -> Result<(), Hold> {
         let (login, peer) = (&self.portal.login, &self.portal.peer);
-        let tries = undecryptable::get(&self.core.store, login, peer, &stanza.id)
-            .await?
-            .map_or(0, |row| row.retries);
+        let tries = self.unread.get(&stanza.id).map_or(0, |row| row.retries);
         tracing::warn!(
             login = %self.core.log_id(login), stanza = %self.core.log_id(&stanza.id), %error, tries,
             "a message from WhatsApp cannot be decrypted; a retry receipt asks for it again"
         );
         if tries >= u32::from(retries::LIMIT) {
-            self.event(
-                stanza,
-                &Body::Unknown {
-                    kind: "message that could not be decrypted".to_owned(),
-                },
-            )
-            .await?;
-            return Ok(());
+            return self.event(stanza, &placeholders::lost()).await;
         }
         undecryptable::count(&mut self.batch, login, peer, &stanza.id, self.core.now());
         let count = u8::try_from(tries + 1).unwrap_or(u8::MAX);

@@ -1,7 +1,7 @@
 //! The logins that are enlisted now: one connection each, and one task that follows what comes over it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +14,12 @@ use gatekeeper::{
 use store::{Batch, LogId, logins, messages, outbox};
 use tokio::sync::{Notify, mpsc};
 
-use crate::{core::Core, credentials::LoginCredentials, delivery::Courier, keys, notices};
+use crate::{
+    core::{Core, Wake},
+    credentials::LoginCredentials,
+    delivery::Courier,
+    keys, notices, reports,
+};
 
 /// Stanzas that are looked at together, so that their rows share a commit.
 const AT_ONCE: usize = 256;
@@ -134,6 +139,7 @@ impl Follower {
     async fn handle(&mut self, events: Vec<Event>) {
         let mut batch = Batch::new();
         let mut receipts = Vec::new();
+        let mut moved = Moved::default();
         for event in events {
             match event {
                 Event::Connected(_) => self.connected().await,
@@ -141,10 +147,17 @@ impl Follower {
                     self.courier.disconnected();
                     tracing::info!(login = %self.log_id, %reason, ?retry_in, "disconnected from the gatekeeper");
                 }
-                Event::Message(message) => self.core.incoming.take(&self.core, &self.mxid, message),
-                Event::Ack(ack) => self.acknowledged(&mut batch, &ack),
+                Event::Message(message) => {
+                    let peer = self.core.peer_id(message.sender());
+                    self.core.typing.wrote(&self.core, &self.mxid, &peer);
+                    self.core.incoming.take(&self.core, &self.mxid, message);
+                }
+                Event::ChatState(state) => {
+                    self.core.typing.contact(&self.core, &self.mxid, &state);
+                }
+                Event::Ack(ack) => self.acknowledged(&mut batch, &mut moved, &ack),
                 Event::Receipt(receipt) => {
-                    self.receipt(&mut batch, &receipt);
+                    self.receipt(&mut batch, &mut moved, &receipt);
                     receipts.push(receipt);
                 }
                 Event::Retry(receipt) => self.retry(receipt),
@@ -168,9 +181,11 @@ impl Follower {
         let committed = self.core.store.submit(batch);
         // The next stanzas are read while the disk works; receipts are acknowledged only after it.
         let (connection, log_id) = (self.login.connection.clone(), self.log_id);
+        let (core, mxid) = (self.core.clone(), self.mxid.clone());
         tokio::spawn(async move {
             match committed.await {
                 Ok(()) => {
+                    moved.tell(&core, &mxid);
                     for receipt in receipts {
                         // A lost ack only brings the receipt again.
                         let _ = connection.send(receipt.ack().to_node()).await;
@@ -194,10 +209,15 @@ impl Follower {
         });
     }
 
-    /// The gatekeeper has a message safely: its outbox row goes.
-    fn acknowledged(&mut self, batch: &mut Batch, ack: &ServerAck) {
-        if ack.class != "message" {
-            return;
+    /// The gatekeeper has a message or a receipt safely: its outbox row goes.
+    fn acknowledged(&mut self, batch: &mut Batch, moved: &mut Moved, ack: &ServerAck) {
+        let peer = self
+            .core
+            .peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
+        match ack.class.as_str() {
+            "message" => {}
+            "receipt" => return self.receipt_acknowledged(batch, &peer, ack),
+            _ => return,
         }
         let refusal = match ack
             .error
@@ -206,6 +226,10 @@ impl Follower {
             Some((code, RefusalClass::Retry(_))) => {
                 // Not acknowledged: it is sent again when the patience with it ends.
                 tracing::warn!(login = %self.log_id, code, "the gatekeeper does not take a message now");
+                let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
+                tokio::spawn(async move {
+                    notices::delayed_by_gatekeeper(&core, &mxid, &id, code).await;
+                });
                 return;
             }
             Some((code, RefusalClass::Final(why))) => {
@@ -215,9 +239,6 @@ impl Follower {
             None => None,
         };
         self.courier.acknowledged();
-        let peer = self
-            .core
-            .peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
         outbox::ack_any(batch, &self.mxid, &ack.id);
         let status = match refusal {
             None => messages::Status::Sent,
@@ -230,9 +251,20 @@ impl Follower {
             }
         };
         messages::advance(batch, &self.mxid, &peer, &ack.id, status);
+        moved.peers.insert(peer);
     }
 
-    fn receipt(&self, batch: &mut Batch, receipt: &Receipt) {
+    /// A receipt of ours has arrived. A delivery receipt is in no outbox: if it comes to nobody, it is sent again with its
+    /// message.
+    fn receipt_acknowledged(&mut self, batch: &mut Batch, peer: &str, ack: &ServerAck) {
+        let kind = ReceiptKind::from_word(ack.kind.as_deref());
+        if matches!(kind, ReceiptKind::Read | ReceiptKind::Played) {
+            self.courier.acknowledged();
+            outbox::ack(batch, &self.mxid, &ack.id, outbox::Kind::Receipt, peer);
+        }
+    }
+
+    fn receipt(&self, batch: &mut Batch, moved: &mut Moved, receipt: &Receipt) {
         let status = match receipt.kind {
             ReceiptKind::Delivery | ReceiptKind::Inactive => messages::Status::Delivered,
             ReceiptKind::Read => messages::Status::Read,
@@ -245,6 +277,10 @@ impl Follower {
         for id in &receipt.ids {
             messages::advance(batch, &self.mxid, &peer, id, status);
         }
+        if status >= messages::Status::Read {
+            moved.readers.insert(peer.clone());
+        }
+        moved.peers.insert(peer);
     }
 
     fn retry(&self, receipt: RetryReceipt) {
@@ -261,6 +297,27 @@ impl Follower {
     async fn refused(&self, class: FailureClass) {
         tracing::warn!(login = %self.log_id, ?class, "the gatekeeper refused a login");
         crate::enlistment::refused(&self.core, &self.mxid, class).await;
+    }
+}
+
+/// Contacts whose messages have moved on.
+#[derive(Debug, Default)]
+struct Moved {
+    peers: HashSet<String>,
+    /// Those who have read something.
+    readers: HashSet<String>,
+}
+
+impl Moved {
+    /// Sees to it that people learn of it.
+    fn tell(self, core: &Core, login: &str) {
+        for peer in self.peers {
+            let wake = Wake::Reports(login.to_owned(), peer);
+            core.later.wake_after(wake, reports::SETTLE);
+        }
+        for peer in self.readers {
+            core.wake(Wake::Seen(login.to_owned(), peer));
+        }
     }
 }
 

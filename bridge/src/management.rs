@@ -214,26 +214,28 @@ async fn reply(
 
 /// Tells a user something in their chat with the bot, which is opened if there is none.
 pub(crate) async fn tell(core: &Arc<Core>, user: &str, text: &str) -> Result<(), Hold> {
-    let room = match room_of(core, user).await? {
-        Some(room) => room,
-        None => {
-            let made = core
-                .bot_puppet()
-                .await?
-                .create_room(NewRoom {
-                    invite: vec![core.user(user)?],
-                    is_direct: true,
-                    encrypted: true,
-                    ..NewRoom::default()
-                })
-                .await?;
-            let room = made.room_id;
-            remember_room(core, user, &room).await?;
-            room
-        }
-    };
+    let room = room(core, user).await?;
     let cause = format!("{}{}", core.now(), text);
     reply(core, &room, user, &cause, text, Batch::new()).await
+}
+
+/// A user's chat with the bot, which is opened if there is none.
+pub(crate) async fn room(core: &Arc<Core>, user: &str) -> Result<OwnedRoomId, Hold> {
+    if let Some(room) = room_of(core, user).await? {
+        return Ok(room);
+    }
+    let made = core
+        .bot_puppet()
+        .await?
+        .create_room(NewRoom {
+            invite: vec![core.user(user)?],
+            is_direct: true,
+            encrypted: true,
+            ..NewRoom::default()
+        })
+        .await?;
+    remember_room(core, user, &made.room_id).await?;
+    Ok(made.room_id)
 }
 
 /// Key under which a user's chat with the bot is remembered. A user has one before there is a login.

@@ -1,81 +1,219 @@
-//! What the bot says in portals: that a message did not go, and why. Encrypted like everything there.
+//! What the bridge has to tell people: of a message that waits or failed, of a contact, of themselves.
+//!
+//! It is written down first, together with what it is about; [`crate::reports`] then tells it, exactly once over crashes.
 
 use std::sync::Arc;
 
-use ruma::RoomId;
-use serde_json::json;
-use store::{Batch, messages, portals, portals::Portal};
+use store::{
+    Batch, messages, portals,
+    portals::Portal,
+    reports::{self, Kind, NewReport},
+};
 
-use crate::{core::Core, ids, management, passes::Hold, posting};
+use crate::{
+    core::{Core, Wake},
+    passes::Hold,
+};
+
+/// Why a message did not go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// There is nothing on the other side that it could become.
+    Unsupported,
+    /// The bridge cannot decrypt it.
+    NoKey,
+    /// The gatekeeper will not have it.
+    Refused,
+    /// It went, and the other side could not use it.
+    Unusable,
+    /// The sender is not enlisted.
+    NotJoined,
+    /// The gatekeeper is away, or has not answered.
+    Unanswered,
+}
+
+impl Reason {
+    const ALL: [Self; 6] = [
+        Self::Unsupported,
+        Self::NoKey,
+        Self::Refused,
+        Self::Unusable,
+        Self::NotJoined,
+        Self::Unanswered,
+    ];
+
+    /// The word in the database.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::NoKey => "no_key",
+            Self::Refused => "refused",
+            Self::Unusable => "unusable",
+            Self::NotJoined => "not_joined",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    /// Reads the word; of a note nothing.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
 
 /// Something to be said about an event.
 #[derive(Debug)]
 pub(crate) struct Notice<'a> {
     /// The event that it is about.
     event_id: &'a str,
-    text: String,
+    kind: Kind,
+    reason: Reason,
+    /// Why, as the end of a sentence without its full stop.
+    why: String,
+    loud: bool,
 }
 
 impl<'a> Notice<'a> {
-    /// A message was not sent. The text follows "Your message was not sent to WhatsApp:".
-    pub(crate) fn not_sent(event_id: &'a str, why: &str) -> Self {
+    fn failed(event_id: &'a str, reason: Reason, why: &str) -> Self {
         Self {
             event_id,
-            text: format!("⚠️ Your message was not sent to WhatsApp: {why}."),
+            kind: Kind::Failed,
+            reason,
+            why: why.to_owned(),
+            loud: true,
         }
     }
 
-    fn content(&self) -> serde_json::Value {
-        json!({
-            "msgtype": "m.notice",
-            "body": self.text,
-            "m.relates_to": { "m.in_reply_to": { "event_id": self.event_id } },
-        })
+    /// A message cannot be sent, now or ever. The text follows "Your message was not sent to WhatsApp:".
+    pub(crate) fn not_sent(event_id: &'a str, why: &str) -> Self {
+        Self::failed(event_id, Reason::Unsupported, why)
+    }
+
+    /// Nobody is enlisted for the sender.
+    pub(crate) fn not_joined(event_id: &'a str) -> Self {
+        let why =
+            "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
+        Self::failed(event_id, Reason::NotJoined, why)
+    }
+
+    /// The gatekeeper refused a message for good.
+    pub(crate) fn refused(event_id: &'a str, why: &str) -> Self {
+        Self::failed(event_id, Reason::Refused, why)
+    }
+
+    /// A message went, but the other side could not read or show it. The text follows "Your message reached WhatsApp but was
+    /// not shown there:".
+    pub(crate) fn unusable(event_id: &'a str, why: &str) -> Self {
+        Self::failed(event_id, Reason::Unusable, why)
+    }
+
+    /// A message waits. The text follows "Your message has not gone to WhatsApp yet:". Only a loud one makes a notice.
+    pub(crate) fn waits(event_id: &'a str, reason: Reason, why: &str, loud: bool) -> Self {
+        Self {
+            event_id,
+            kind: Kind::Waiting,
+            reason,
+            why: why.to_owned(),
+            loud,
+        }
+    }
+
+    /// The key of a message is missing; `withheld` is the code with which the sender's client keeps it back, if it said so.
+    pub(crate) fn no_key(event_id: &'a str, withheld: Option<&str>) -> Self {
+        let why = match withheld {
+            Some("m.unverified" | "m.blacklisted") => {
+                "your client keeps the key to it back from this contact. Allow messages to this contact's device in your client's settings, then write it again".to_owned()
+            }
+            Some(code) => format!("your client does not give the key to it ({code}). Write it again"),
+            None => "the key to it has not arrived yet. It is kept, and sent when the key comes".to_owned(),
+        };
+        Self::waits(event_id, Reason::NoKey, &why, true)
+    }
+
+    /// Wants it told, in the same commit as the rest of the batch. Follow the commit with [`wake`].
+    pub(crate) fn put(&self, batch: &mut Batch, core: &Core, login: &str, peer: &str) {
+        reports::put(
+            batch,
+            &NewReport {
+                about: self.event_id.to_owned(),
+                login: login.to_owned(),
+                peer: peer.to_owned(),
+                kind: self.kind,
+                reason: self.reason.as_str().to_owned(),
+                body: self.why.clone(),
+                loud: self.loud,
+                created_ts: core.now(),
+            },
+        );
     }
 }
 
-/// Posts a notice in a portal, and writes `done` in the same commit. Where the bot is not in the portal, it speaks in
-/// its own chat with the user.
+/// Has told what was written down for a chat.
+pub(crate) fn wake(core: &Core, login: &str, peer: &str) {
+    core.wake(Wake::Reports(login.to_owned(), peer.to_owned()));
+}
+
+/// Tells something about a message in a portal, and writes `done` in the same commit.
 pub(crate) async fn post(
     core: &Arc<Core>,
     portal: &Portal,
     notice: Notice<'_>,
     done: Batch,
 ) -> Result<(), Hold> {
-    let Some(room) = portal.room_id.as_deref().filter(|_| portal.bot_joined) else {
-        management::tell(core, &portal.login, &notice.text).await?;
-        core.store.commit(done).await?;
-        return Ok(());
-    };
-    let room = core.room(room)?;
-    say(core, portal, &room, &notice, done).await
+    let mut batch = done;
+    notice.put(&mut batch, core, &portal.login, &portal.peer);
+    core.store.commit(batch).await?;
+    wake(core, &portal.login, &portal.peer);
+    Ok(())
 }
 
-async fn say(
-    core: &Arc<Core>,
-    portal: &Portal,
-    room: &RoomId,
-    notice: &Notice<'_>,
-    mut batch: Batch,
-) -> Result<(), Hold> {
-    let bot = core.bot_puppet().await?;
-    bot.prepare(room, &core.readers(portal)?).await?;
-    let encrypted = bot
-        .encrypt(room, "m.room.message", core.raw(&notice.content())?)
-        .await?;
-    let txn_id = ids::transaction_id(&portal.login, &portal.peer, notice.event_id, "notice");
-    posting::put(
-        &mut batch,
-        &bot,
-        room,
-        txn_id,
-        "m.room.encrypted",
-        encrypted.json().get(),
-        core.now(),
+/// Wants something told in a chat that is about no message; with an empty `peer` in the user's chat with the bot. `id` is the
+/// same whenever the same news is told: it is said once. Follow the commit with [`wake`].
+pub(crate) fn note(
+    batch: &mut Batch,
+    core: &Core,
+    login: &str,
+    peer: &str,
+    id: String,
+    text: &str,
+) {
+    reports::put(
+        batch,
+        &NewReport {
+            about: id,
+            login: login.to_owned(),
+            peer: peer.to_owned(),
+            kind: Kind::Note,
+            reason: String::new(),
+            body: text.to_owned(),
+            loud: true,
+            created_ts: core.now(),
+        },
     );
-    bot.commit_with(batch).await?;
-    core.wake_sends(room);
-    Ok(())
+}
+
+/// The message that became a stanza of ours, and its portal.
+async fn message_of(
+    core: &Arc<Core>,
+    login: &str,
+    stanza_id: &str,
+) -> Result<Option<(String, Portal)>, Hold> {
+    let found = messages::by_stanza(&core.store, login, stanza_id).await?;
+    let message = found
+        .into_iter()
+        .find(|message| message.direction == messages::Direction::Out);
+    let Some((peer, Some(event_id))) = message.map(|message| (message.peer, message.event_id))
+    else {
+        return Ok(None);
+    };
+    let portal = portals::by_peer(&core.store, login, &peer).await?;
+    Ok(portal.map(|portal| (event_id, portal)))
+}
+
+/// What came of telling something in the background.
+fn log_untold(core: &Core, login: &str, result: Result<(), Hold>) {
+    if let Err(hold) = result {
+        tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "what became of a message could not be told");
+    }
 }
 
 /// The gatekeeper acknowledged a message with an error: it will not be delivered.
@@ -86,19 +224,82 @@ pub(crate) async fn refused_by_gatekeeper(
     why: &str,
 ) {
     let result = async {
-        let found = messages::by_stanza(&core.store, login, stanza_id).await?;
-        let Some(message) = found.into_iter().next() else {
-            return Ok(());
-        };
-        let Some(event_id) = message.event_id.as_deref() else {
-            return Ok(());
-        };
-        let Some(portal) = portals::by_peer(&core.store, login, &message.peer).await? else {
-            return Ok(());
-        };
-        post(core, &portal, Notice::not_sent(event_id, why), Batch::new()).await
+        match message_of(core, login, stanza_id).await? {
+            Some((event, portal)) => {
+                post(core, &portal, Notice::refused(&event, why), Batch::new()).await
+            }
+            None => Ok(()),
+        }
     };
-    if let Err(hold) = result.await {
-        tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a refusal could not be told");
+    log_untold(core, login, result.await);
+}
+
+/// The other side has the message and cannot use it.
+pub(crate) async fn unusable_there(core: &Arc<Core>, login: &str, stanza_id: &str, why: &str) {
+    let result = async {
+        match message_of(core, login, stanza_id).await? {
+            Some((event, portal)) => {
+                post(core, &portal, Notice::unusable(&event, why), Batch::new()).await
+            }
+            None => Ok(()),
+        }
+    };
+    log_untold(core, login, result.await);
+}
+
+/// The gatekeeper does not take a message now; it is sent again. The first such refusal is told, and after it every one whose
+/// count is a power of two.
+pub(crate) async fn delayed_by_gatekeeper(
+    core: &Arc<Core>,
+    login: &str,
+    stanza_id: &str,
+    code: u16,
+) {
+    let result = async {
+        let Some((event, portal)) = message_of(core, login, stanza_id).await? else {
+            return Ok(());
+        };
+        let before = reports::get(&core.store, &event).await?;
+        let tries = before.map_or(0, |report| report.attempts).saturating_add(1);
+        let why = delayed(code, tries);
+        let notice = Notice::waits(&event, Reason::Unanswered, &why, true);
+        let mut batch = Batch::new();
+        notice.put(&mut batch, core, &portal.login, &portal.peer);
+        reports::tried(&mut batch, &event);
+        core.store.commit(batch).await?;
+        wake(core, &portal.login, &portal.peer);
+        Ok(())
+    };
+    log_untold(core, login, result.await);
+}
+
+/// What is said of the `tries`th refusal: the same for several, so that a notice is not edited all the time.
+fn delayed(code: u16, tries: u32) -> String {
+    let shown = 1 << tries.max(1).ilog2();
+    let times = match shown {
+        1 => String::new(),
+        shown => format!(", {shown} times and more"),
+    };
+    format!("WhatsApp does not take it now (code {code}{times}). It is kept and tried again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_read_as_they_are_written() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::parse(""), None);
+    }
+
+    #[test]
+    fn a_notice_of_retries_changes_ever_more_rarely() {
+        let mut said: Vec<String> = (1..=100).map(|tries| delayed(429, tries)).collect();
+        assert_eq!(delayed(429, 0), delayed(429, 1));
+        said.dedup();
+        assert_eq!(said.len(), 7, "{said:?}");
     }
 }

@@ -46,8 +46,8 @@ enum Read {
     Nothing,
     /// It cannot go: the sender is told why.
     Refused(String),
-    /// Its room key is not here (yet).
-    NoKey,
+    /// Its room key is not here (yet); with the code under which its sender's client keeps it back, if it said so.
+    NoKey(Option<String>),
 }
 
 /// Handles events of a portal's room, oldest first.
@@ -81,7 +81,7 @@ pub(crate) async fn handle(
                 .await?;
                 refuse(core, portal, &event, text).await?;
             }
-            Read::NoKey => {
+            Read::NoKey(withheld) => {
                 send(
                     core,
                     portal,
@@ -89,7 +89,7 @@ pub(crate) async fn handle(
                     std::mem::take(&mut done),
                 )
                 .await?;
-                without_key(core, portal, &event).await?;
+                without_key(core, portal, &event, withheld.as_deref()).await?;
             }
         }
     }
@@ -124,7 +124,7 @@ async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result
     let room_id = core.room(room_id)?;
     match ghost.decrypt(&room_id, &raw).await {
         Ok(decrypted) => Ok(content(core, portal, &decrypted.raw)),
-        Err(DecryptError::MissingKey { .. }) => Ok(Read::NoKey),
+        Err(DecryptError::MissingKey { withheld, .. }) => Ok(Read::NoKey(withheld)),
         Err(DecryptError::Puppet(error)) => Err(error.into()),
         Err(error) => {
             tracing::warn!(event = %core.log_id(&event.event_id), %error, "an event cannot be decrypted");
@@ -294,14 +294,7 @@ async fn without_login(
     for message in ready {
         let mut done = Batch::new();
         inbox::done(&mut done, message.seq);
-        let text = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
-        notices::post(
-            core,
-            portal,
-            Notice::not_sent(&message.event_id, text),
-            done,
-        )
-        .await?;
+        notices::post(core, portal, Notice::not_joined(&message.event_id), done).await?;
     }
     Ok(())
 }
@@ -326,19 +319,25 @@ async fn refuse(
 
 /// A room key is missing. The room waits for it a while, then goes on; the event is kept and is sent when the key
 /// comes, however late.
-async fn without_key(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<(), Hold> {
+async fn without_key(
+    core: &Arc<Core>,
+    portal: &Portal,
+    event: &inbox::Event,
+    withheld: Option<&str>,
+) -> Result<(), Hold> {
     if event.state == inbox::State::WaitingKey {
         return Ok(());
     }
     core.sweep_soon(&portal.ghost);
     let waited = core.now().saturating_sub(event.received_ts);
     let patience = i64::try_from(KEY_PATIENCE.as_millis()).unwrap_or(i64::MAX);
-    if waited < patience {
+    // A key that is kept back on purpose will not come.
+    if withheld.is_none() && waited < patience {
         return Err(Hold::after(Duration::from_millis(
             (patience - waited).unsigned_abs(),
         )));
     }
-    tracing::warn!(event = %LogId::of(&event.event_id), "no room key after 30 s; the event is kept until it comes");
+    tracing::warn!(event = %LogId::of(&event.event_id), withheld, "a room key has not come; the event is kept until it does");
     let mut batch = Batch::new();
     inbox::put_off(
         &mut batch,
@@ -348,8 +347,13 @@ async fn without_key(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) ->
         0,
         "room key missing",
     );
-    let text = "the key to it has not arrived yet. It is kept, and sent when the key comes";
-    notices::post(core, portal, Notice::not_sent(&event.event_id, text), batch).await
+    notices::post(
+        core,
+        portal,
+        Notice::no_key(&event.event_id, withheld),
+        batch,
+    )
+    .await
 }
 
 /// The content of a message that was sent before, read from the homeserver and decrypted again; nothing if it is gone.

@@ -10,7 +10,7 @@ use gatekeeper::{
 };
 use store::{Batch, messages, outbox, portals};
 
-use crate::{core::Core, directory, keys, outgoing, passes::Hold};
+use crate::{core::Core, directory, keys, notices, outgoing, passes::Hold};
 
 /// How often a message is asked for before it is given up, and how often we answer.
 pub(crate) const LIMIT: u8 = retry::GIVE_UP;
@@ -76,6 +76,11 @@ pub(crate) async fn answer(core: &Arc<Core>, login: &str, receipt: RetryReceipt)
         tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a retry receipt could not be answered");
         return;
     }
+    if receipt.count >= LIMIT {
+        // The other side does not ask any more. Should it be able to read the last answer, this is taken back.
+        let why = "the phone of your contact could not decrypt it, and has stopped asking for it. Send it again";
+        notices::unusable_there(core, login, &receipt.id, why).await;
+    }
     if let Some(running) = core.logins.get(login) {
         let _ = running.connection.send(receipt.ack().to_node()).await;
     }
@@ -85,15 +90,6 @@ async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Re
     let peer = core.peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
     if receipt.count > LIMIT {
         tracing::warn!(login = %core.log_id(login), "a message was asked for too often; it is given up");
-        let mut batch = Batch::new();
-        messages::advance(
-            &mut batch,
-            login,
-            &peer,
-            &receipt.id,
-            messages::Status::Failed,
-        );
-        core.store.commit(batch).await?;
         return Ok(());
     }
     let Some(message) = messages::get(&core.store, login, &peer, &receipt.id).await? else {

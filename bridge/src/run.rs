@@ -22,7 +22,7 @@ use crate::{
     public::{self, Keys, Public, PushSink},
     registration::Registration,
     serve::{listen, serve},
-    tokens,
+    tokens, watch,
 };
 
 /// How often old rows are deleted and the token keys looked after.
@@ -178,6 +178,7 @@ fn start(core: &Arc<Core>) {
     tokio::spawn(start_logins(core.clone()));
     tokio::spawn(start_matrix(core.clone()));
     tokio::spawn(upkeep(core.clone()));
+    tokio::spawn(watch::run(core.clone()));
     tokio::spawn(tidying(core.clone()));
 }
 
@@ -251,6 +252,7 @@ async fn upkeep(core: Arc<Core>) {
         prune::transactions(&mut batch, before);
         prune::messages(&mut batch, before);
         prune::undecryptable(&mut batch, before);
+        prune::reports(&mut batch, before);
         puppeting::crypto_store::prune_message_hashes(&mut batch, before);
         if let Err(error) = core.store.commit(batch).await {
             tracing::warn!(%error, "old rows could not be deleted");

@@ -8,6 +8,7 @@ use ruma::{
     api::{
         client::{
             alias::get_alias,
+            context::get_context,
             membership::{invite_user, join_room_by_id, joined_members, kick_user, leave_room},
             message::send_message_event,
             profile::set_profile_field,
@@ -297,6 +298,26 @@ impl Puppet {
     ) -> Result<Option<Raw<AnyTimelineEvent>>, HttpError> {
         let request = get_room_event::v3::Request::new(room.to_owned(), event.to_owned());
         Ok(found(self.call(request).await)?.map(|answer| answer.event))
+    }
+
+    /// The ids of the events that stand before an event in the room, the nearest first, about fifty at most.
+    ///
+    /// # Errors
+    ///
+    /// See [`HttpError`]; [`ErrorCode::NotFound`] if the event cannot be seen.
+    pub async fn events_before(
+        &self,
+        room: &RoomId,
+        event: &ruma::EventId,
+    ) -> Result<Vec<OwnedEventId>, HttpError> {
+        let mut request = get_context::v3::Request::new(room.to_owned(), event.to_owned());
+        // Split between what is before and what is after.
+        request.limit = 100_u8.into();
+        let answer = self.call(request).await?;
+        let ids = answer.events_before.iter();
+        Ok(ids
+            .filter_map(|event| event.get_field("event_id").ok()?)
+            .collect())
     }
 
     /// Shows for `timeout` that the puppet types, or that it stopped.

@@ -1,0 +1,113 @@
+//! What stands in the room for a message from WhatsApp that cannot be decrypted yet. It becomes the message when that comes.
+
+use std::sync::Arc;
+
+use gatekeeper::message::Body;
+use puppeting::Puppet;
+use ruma::{RoomId, TransactionId};
+use serde_json::{Value, json};
+use store::{Batch, portals, undecryptable};
+
+use crate::{core::Core, ids, passes::Hold};
+
+/// What it says.
+const TEXT: &str = "Waiting for this message. It could not be decrypted, and was asked for again.";
+
+/// Puts a placeholder into the room of a chat for each message that has none and could not be read. Called in the chat's own
+/// turn, so that the message cannot come meanwhile.
+pub(crate) async fn put(core: &Arc<Core>, login: &str, peer: &str) {
+    if let Err(hold) = try_put(core, login, peer).await {
+        tracing::info!(login = %core.log_id(login), reason = %hold.reason, "a placeholder waits");
+    }
+}
+
+async fn try_put(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
+    let Some(portal) = portals::by_peer(&core.store, login, peer).await? else {
+        return Ok(());
+    };
+    let Some(room) = portal.room_id.as_deref() else {
+        return Ok(());
+    };
+    let room = core.room(room)?;
+    let ghost = core.ghost(&portal.ghost).await?;
+    let mut rows: Vec<_> = undecryptable::of_chat(&core.store, login, peer)
+        .await?
+        .into_iter()
+        .filter(|(_, row)| row.placeholder.is_none())
+        .collect();
+    rows.sort_by_key(|(_, row)| row.first_ts);
+    for (stanza_id, _) in rows {
+        ghost.prepare(&room, &core.readers(&portal)?).await?;
+        let txn_id = ids::transaction_id(login, peer, &stanza_id, "placeholder");
+        let event = send(core, &ghost, &room, &txn_id).await?;
+        let mut batch = Batch::new();
+        undecryptable::set_placeholder(&mut batch, login, peer, &stanza_id, &event);
+        core.store.commit(batch).await?;
+    }
+    Ok(())
+}
+
+/// A crash between the request and the note of its event makes the same request again: it is the same event then.
+async fn send(
+    core: &Arc<Core>,
+    ghost: &Arc<Puppet>,
+    room: &RoomId,
+    txn_id: &str,
+) -> Result<String, Hold> {
+    let content = json!({ "msgtype": "m.notice", "body": TEXT });
+    let encrypted = ghost
+        .encrypt(room, "m.room.message", core.raw(&content)?)
+        .await?;
+    ghost.commit_with(Batch::new()).await?;
+    let txn_id: &TransactionId = txn_id.into();
+    let event = ghost
+        .send(room, txn_id, "m.room.encrypted", encrypted.into_json(), None)
+        .await
+        .map_err(puppeting::PuppetError::from)?;
+    Ok(event.to_string())
+}
+
+/// The edit that turns a placeholder into what it stands for.
+pub(crate) fn filled(placeholder: &str, content: &Value) -> Value {
+    let mut new = content.clone();
+    let mut edit = content.clone();
+    if let (Some(new), Some(edit)) = (new.as_object_mut(), edit.as_object_mut()) {
+        // An edit cannot make a message answer another one; what it answers stands in its text for those who need it.
+        new.remove("m.relates_to");
+        let body = edit.get("body").and_then(Value::as_str).unwrap_or_default();
+        edit.insert("body".to_owned(), format!("* {body}").into());
+        edit.insert("m.new_content".to_owned(), Value::Object(new.clone()));
+        edit.insert(
+            "m.relates_to".to_owned(),
+            json!({ "rel_type": "m.replace", "event_id": placeholder }),
+        );
+    }
+    edit
+}
+
+/// What a message becomes that was asked for in vain.
+pub(crate) fn lost() -> Body {
+    Body::Unknown {
+        kind: "message that could not be decrypted".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_becomes_the_message() {
+        let content = json!({
+            "msgtype": "m.image", "body": "sea.jpg", "url": "mxc://a/b",
+            "m.relates_to": { "m.in_reply_to": { "event_id": "$other" } },
+        });
+        let edit = filled("$stands", &content);
+        assert_eq!(edit["m.relates_to"], json!({"rel_type": "m.replace", "event_id": "$stands"}));
+        assert_eq!(
+            edit["m.new_content"],
+            json!({"msgtype": "m.image", "body": "sea.jpg", "url": "mxc://a/b"})
+        );
+        assert_eq!((&edit["body"], &edit["url"]), (&json!("* sea.jpg"), &json!("mxc://a/b")));
+    }
+}
