@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Status,
     /// Open the chat with a number.
     StartChat(PhoneNumber),
+    /// Switch read receipts on or off; without either, say how they stand.
+    ReadReceipts(Option<bool>),
     /// Version of the bridge.
     Version,
 }
@@ -35,6 +37,12 @@ pub(crate) enum CommandError {
     /// A number is missing.
     #[error("Which number? Write it like this: start-chat +49 1511 2345678")]
     NumberMissing,
+    /// Neither on nor off.
+    #[error("Write “{command} on” or “{command} off”.")]
+    OnOrOff {
+        /// The command.
+        command: &'static str,
+    },
     /// The number cannot be read.
     #[error(transparent)]
     Number(#[from] NotAPhoneNumber),
@@ -59,6 +67,11 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
         &["start-chat", "pm"],
         "opens the chat with a phone number",
         "start-chat +49 1511 2345678",
+    ),
+    (
+        &["read-receipts"],
+        "whether contacts learn what you have read, and you what they have read: on or off",
+        "read-receipts off",
     ),
     (&["version"], "says which version this is", "version"),
 ];
@@ -98,6 +111,7 @@ pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
         "decline" => Ok(Command::Decline),
         "status" => Ok(Command::Status),
         "version" => Ok(Command::Version),
+        "read-receipts" => Ok(Command::ReadReceipts(on_or_off("read-receipts", rest)?)),
         "start-chat" | "pm" => {
             if rest.trim().is_empty() {
                 return Err(CommandError::NumberMissing);
@@ -108,6 +122,15 @@ pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
             given: other.chars().take(40).collect(),
             nearest: nearest(other),
         }),
+    }
+}
+
+fn on_or_off(command: &'static str, word: &str) -> Result<Option<bool>, CommandError> {
+    match word.trim().to_lowercase().as_str() {
+        "" => Ok(None),
+        "on" => Ok(Some(true)),
+        "off" => Ok(Some(false)),
+        _ => Err(CommandError::OnOrOff { command }),
     }
 }
 
@@ -134,6 +157,15 @@ mod tests {
             Ok(Command::StartChat(_))
         ));
         assert_eq!(parse("start-chat"), Err(CommandError::NumberMissing));
+        assert_eq!(
+            parse("read-receipts OFF "),
+            Ok(Command::ReadReceipts(Some(false)))
+        );
+        assert_eq!(parse("read-receipts"), Ok(Command::ReadReceipts(None)));
+        assert_eq!(
+            parse("read-receipts maybe").unwrap_err().to_string(),
+            "Write “read-receipts on” or “read-receipts off”."
+        );
         assert_eq!(
             parse("enabel"),
             Err(CommandError::Unknown {

@@ -276,11 +276,9 @@ impl Core {
             .remove(room);
     }
 
-    /// Whether the database and the homeserver answer.
+    /// Whether the database answers, and there is a key with which users can be enlisted.
     pub(crate) async fn is_ready(&self) -> bool {
-        store::meta::get(&self.store, store::meta::DATABASE_ID)
-            .await
-            .is_ok()
+        crate::tokens::is_ready(self).await
     }
 
     /// A puppet that exists.

@@ -12,7 +12,7 @@ use gatekeeper::{
 use ruma::UserId;
 use store::{Batch, Secret, consents, logins, signal};
 
-use crate::{consent, core::Core, management, passes::Hold, tokens};
+use crate::{consent, core::Core, notices, passes::Hold, tokens};
 
 /// Id of the first signed prekey and of the first one-time prekey.
 const FIRST_KEY: u32 = 1;
@@ -182,28 +182,31 @@ async fn form(core: &Arc<Core>, row: &logins::Login) -> Result<EnlistForm, Hold>
     })
 }
 
-/// The gatekeeper does not let a login in (any more): notes it, stops trying where that is of no use, tells the user.
+/// The gatekeeper does not let a login in (any more): notes it, stops trying where that is of no use, and has the user told
+/// once, in the same commit.
 pub(crate) async fn refused(core: &Arc<Core>, mxid: &str, class: FailureClass) {
-    let text = match &class {
-        FailureClass::ReEnlist(why) => format!(
-            "{why}. WhatsApp ends a registration after 30 days without a connection, for example. Write “enable” to register again."
+    let (text, news) = match &class {
+        FailureClass::ReEnlist(why) => (
+            why.clone(),
+            format!(
+                "⚠️ You are not joined to WhatsApp any more. {why}. WhatsApp ends a registration after 30 days without a connection, for example. Your chats stay; nothing is sent or received until you write “enable” to me."
+            ),
         ),
-        FailureClass::Fatal(why) => format!("WhatsApp refuses the connection: {why}."),
+        FailureClass::Fatal(why) => (
+            why.clone(),
+            format!(
+                "⚠️ WhatsApp does not let you in any more: {why}. Nothing is sent or received. Ask whoever runs this server; when it is mended, write “enable” to me."
+            ),
+        ),
         _ => return,
     };
+    let now = core.now();
     let mut batch = Batch::new();
-    logins::set_state(
-        &mut batch,
-        mxid,
-        logins::State::Refused,
-        Some(&text),
-        core.now(),
-    );
+    logins::set_state(&mut batch, mxid, logins::State::Refused, Some(&text), now);
+    notices::note(&mut batch, now, mxid, "", format!("login {mxid}"), &news);
     if let Err(error) = core.store.commit(batch).await {
         tracing::warn!(login = %core.log_id(mxid), %error, "a refusal could not be noted");
     }
     core.logins.stop(mxid).await;
-    if let Err(hold) = management::tell(core, mxid, &text).await {
-        tracing::warn!(login = %core.log_id(mxid), reason = %hold.reason, "a user could not be told");
-    }
+    notices::wake(core, mxid, "");
 }

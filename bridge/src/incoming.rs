@@ -427,7 +427,7 @@ impl Work<'_> {
                 room_id: self.room.to_string(),
                 direction: messages::Direction::In,
                 status: messages::Status::Delivered,
-ts: self.core.arrival(),
+                ts: self.core.arrival(),
                 kind: messages::Kind::Message,
                 target: None,
                 gone: false,

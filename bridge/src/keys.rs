@@ -11,7 +11,7 @@ use gatekeeper::{
 };
 use store::{Batch, Secret, logins, signal};
 
-use crate::{core::Core, directory, passes::Hold};
+use crate::{core::Core, directory, notices, passes::Hold};
 
 /// A day in milliseconds.
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -180,33 +180,48 @@ pub(crate) async fn registration_id(core: &Arc<Core>, login: &str) -> Result<u32
     Ok(row(core, login).await?.registration_id)
 }
 
-/// A contact has a new identity: the session is dropped, so that the next message opens one with the new keys.
+/// A contact has a new identity: the session is opened anew with the new keys. Where those cannot be had, it is dropped, so
+/// that the next message fetches them.
 pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Notification) {
     let peer = core.peer_id(&notice.from);
-    let result = async {
-        let mut session = core
-            .sessions
-            .open(login, &peer)
-            .await
-            .map_err(|error| Hold::failed(&error))?;
-        session.drop_session();
-        let mut batch = Batch::new();
-        session.save(&mut batch, core.now());
-        core.store.commit(batch).await?;
-        Ok::<_, Hold>(())
-    };
-    match result.await {
+    match renew(core, login, &peer).await {
         Ok(()) => {
             tracing::info!(login = %core.log_id(login), peer = %core.log_id(&peer), "a contact has a new identity key");
+            notices::wake(core, login, &peer);
             if let Some(running) = core.logins.get(login) {
                 // A lost ack only brings the notification again.
                 let _ = running.connection.send(notice.ack().to_node()).await;
             }
         }
         Err(hold) => {
-            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be dropped")
+            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be renewed")
         }
     }
+}
+
+async fn renew(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
+    // The network is asked without the session's lock.
+    let bundle = directory::bundle(core, login, peer).await;
+    let mut session = core
+        .sessions
+        .open(login, peer)
+        .await
+        .map_err(|error| Hold::failed(&error))?;
+    match bundle {
+        // A message of the contact may have brought the new identity before the notification did.
+        Ok(bundle) if session.is_established() && session.is_with(&bundle.identity) => {}
+        Ok(bundle) if session.is_established() => {
+            if let Err(error) = session.establish(&bundle).await {
+                tracing::warn!(login = %core.log_id(login), %error, "a contact's new keys are of no use");
+                session.drop_session();
+            }
+        }
+        Ok(_) | Err(_) => session.drop_session(),
+    }
+    let mut batch = Batch::new();
+    session.save(&mut batch, core.now());
+    core.store.commit(batch).await?;
+    Ok(())
 }
 
 async fn row(core: &Arc<Core>, login: &str) -> Result<logins::Login, Hold> {

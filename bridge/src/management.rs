@@ -9,7 +9,7 @@ use ruma::{
     serde::Raw,
 };
 use serde_json::json;
-use store::{Batch, inbox, logins, meta};
+use store::{Batch, inbox, logins, meta, preferences};
 
 use crate::{
     commands::{self, Command},
@@ -19,11 +19,13 @@ use crate::{
     enlistment::{self, Consented, Outcome},
     ids,
     passes::Hold,
-    portals, posting,
+    portals, posting, receipts,
 };
 
 /// Between two attempts to do what a user asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Failures of a command after which its sender is told that it is still being tried.
+const TOLD: u32 = 2;
 
 /// Handles events of a room that is no portal.
 pub(crate) async fn handle(
@@ -41,16 +43,48 @@ pub(crate) async fn handle(
                 continue;
             }
         };
-        // Somebody sits and waits for the answer: no long pauses here.
-        let answer = answer(core, room, &event.sender, &text)
-            .await
-            .map_err(|hold| Hold {
-                after: hold.after.or(Some(PATIENCE)),
-                ..hold
-            })?;
+        let answer = match answer(core, room, &event.sender, &text).await {
+            Ok(answer) => answer,
+            Err(hold) => return Err(put_off(core, room, &event, &text, hold).await?),
+        };
         reply(core, room, &event.sender, &event.event_id, &answer, done).await?;
     }
     Ok(())
+}
+
+/// A command cannot be done now. Its sender is told so once, when it has failed a second time; it is tried until it works.
+async fn put_off(
+    core: &Arc<Core>,
+    room: &RoomId,
+    event: &inbox::Event,
+    command: &str,
+    hold: Hold,
+) -> Result<Hold, Hold> {
+    // Somebody sits and waits for the answer: no long pauses here.
+    let hold = Hold {
+        after: Some(hold.after.unwrap_or(PATIENCE).min(PATIENCE)),
+        ..hold
+    };
+    if event.attempts >= TOLD {
+        return Ok(hold);
+    }
+    let attempts = event.attempts.saturating_add(1);
+    let mut batch = Batch::new();
+    let state = inbox::State::New;
+    inbox::put_off(&mut batch, event.seq, state, attempts, 0, "put off");
+    if attempts < TOLD {
+        core.store.commit(batch).await?;
+        return Ok(hold);
+    }
+    let text = match commands::parse(command) {
+        Ok(Command::Enable | Command::Accept | Command::StartChat(_)) => {
+            "WhatsApp's server does not answer. I keep trying, and answer here when it works."
+        }
+        _ => "This cannot be done at the moment. I keep trying, and answer here when it works.",
+    };
+    let cause = format!("{} put off", event.event_id);
+    reply(core, room, &event.sender, &cause, text, batch).await?;
+    Ok(hold)
 }
 
 /// The text of an event that is for the bot; nothing if it is not.
@@ -128,6 +162,7 @@ async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Re
             "Nothing was sent to WhatsApp. Write “enable” if you change your mind.".to_owned()
         }
         Command::Status => status(core, sender).await?,
+        Command::ReadReceipts(on) => read_receipts(core, sender, on).await?,
         Command::StartChat(phone) => match portals::start_chat(core, sender, &phone).await? {
             Ok(room) => format!(
                 "Here is the chat with {}: https://matrix.to/#/{room}",
@@ -170,7 +205,7 @@ async fn status(core: &Arc<Core>, sender: &str) -> Result<String, Hold> {
     let Some(row) = logins::get(&core.store, sender).await? else {
         return Ok("You are not joined to WhatsApp. Write “enable” to begin.".to_owned());
     };
-    Ok(match row.state {
+    let mut text = match row.state {
         logins::State::Active => match core.logins.get(sender) {
             Some(login) if login.connection.is_connected() => {
                 "You are joined to WhatsApp, and the connection stands.".to_owned()
@@ -182,7 +217,26 @@ async fn status(core: &Arc<Core>, sender: &str) -> Result<String, Hold> {
             "You are not joined to WhatsApp{}. Write “enable” to begin.",
             row.last_error.map(|error| format!(": {error}")).unwrap_or_default()
         ),
-    })
+    };
+    let shown = preferences::get(&core.store, sender).await?.read_receipts;
+    text.push_str(match shown {
+        true => "\nRead receipts are on.",
+        false => "\nRead receipts are off.",
+    });
+    Ok(text)
+}
+
+/// Shows or changes whether contacts learn what the user has read.
+async fn read_receipts(core: &Arc<Core>, sender: &str, on: Option<bool>) -> Result<String, Hold> {
+    if let Some(on) = on {
+        receipts::switch(core, sender, on).await?;
+    }
+    let shown = preferences::get(&core.store, sender).await?.read_receipts;
+    Ok(match shown {
+        true => "Read receipts are on: your contacts learn what you have read, and you what they have read.",
+        false => "Read receipts are off: your contacts do not learn what you have read, nor you what they have read.",
+    }
+    .to_owned())
 }
 
 /// Answers in the room, encrypted where the room is, and writes `batch` in the same commit.

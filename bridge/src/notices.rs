@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use store::{
-    Batch, messages, portals,
+    Batch, Millis, messages, portals,
     portals::Portal,
     reports::{self, Kind, NewReport},
 };
@@ -90,8 +90,7 @@ impl<'a> Notice<'a> {
 
     /// Nobody is enlisted for the sender.
     pub(crate) fn not_joined(event_id: &'a str) -> Self {
-        let why =
-            "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
+        let why = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
         Self::failed(event_id, Reason::NotJoined, why)
     }
 
@@ -167,10 +166,10 @@ pub(crate) async fn post(
 }
 
 /// Wants something told in a chat that is about no message; with an empty `peer` in the user's chat with the bot. `id` is the
-/// same whenever the same news is told: it is said once. Follow the commit with [`wake`].
+/// same whenever the same news is told: it is said once. It is told within seconds, or at once with [`wake`] after the commit.
 pub(crate) fn note(
     batch: &mut Batch,
-    core: &Core,
+    now: Millis,
     login: &str,
     peer: &str,
     id: String,
@@ -186,7 +185,7 @@ pub(crate) fn note(
             reason: String::new(),
             body: text.to_owned(),
             loud: true,
-            created_ts: core.now(),
+            created_ts: now,
         },
     );
 }

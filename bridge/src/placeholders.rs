@@ -61,7 +61,13 @@ async fn send(
     ghost.commit_with(Batch::new()).await?;
     let txn_id: &TransactionId = txn_id.into();
     let event = ghost
-        .send(room, txn_id, "m.room.encrypted", encrypted.into_json(), None)
+        .send(
+            room,
+            txn_id,
+            "m.room.encrypted",
+            encrypted.into_json(),
+            None,
+        )
         .await
         .map_err(puppeting::PuppetError::from)?;
     Ok(event.to_string())
@@ -103,11 +109,17 @@ mod tests {
             "m.relates_to": { "m.in_reply_to": { "event_id": "$other" } },
         });
         let edit = filled("$stands", &content);
-        assert_eq!(edit["m.relates_to"], json!({"rel_type": "m.replace", "event_id": "$stands"}));
+        assert_eq!(
+            edit["m.relates_to"],
+            json!({"rel_type": "m.replace", "event_id": "$stands"})
+        );
         assert_eq!(
             edit["m.new_content"],
             json!({"msgtype": "m.image", "body": "sea.jpg", "url": "mxc://a/b"})
         );
-        assert_eq!((&edit["body"], &edit["url"]), (&json!("* sea.jpg"), &json!("mxc://a/b")));
+        assert_eq!(
+            (&edit["body"], &edit["url"]),
+            (&json!("* sea.jpg"), &json!("mxc://a/b"))
+        );
     }
 }

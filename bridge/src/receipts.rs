@@ -195,12 +195,7 @@ async fn known_moment(
 }
 
 /// Marks what came until then as read, and tells the contact unless the user does not want that.
-async fn mark(
-    core: &Arc<Core>,
-    portal: &Portal,
-    room: &RoomId,
-    until: Millis,
-) -> Result<(), Hold> {
+async fn mark(core: &Arc<Core>, portal: &Portal, room: &RoomId, until: Millis) -> Result<(), Hold> {
     let shown = preferences::get(&core.store, &portal.login)
         .await?
         .read_receipts;

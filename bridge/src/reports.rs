@@ -300,8 +300,14 @@ impl Teller<'_> {
         let txn = self.txn(&row.report.about, &part("gone", row));
         let txn: &TransactionId = txn.as_str().into();
         let room = self.core.room(room)?;
-        let gone = bot.redact(&room, &event, txn, Some("it went after all")).await;
-        given_up(gone.map_err(PuppetError::from).map(|event| event.to_string())).map(drop)
+        let gone = bot
+            .redact(&room, &event, txn, Some("it went after all"))
+            .await;
+        given_up(
+            gone.map_err(PuppetError::from)
+                .map(|event| event.to_string()),
+        )
+        .map(drop)
     }
 }
 

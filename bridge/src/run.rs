@@ -113,9 +113,14 @@ struct Doorbell(Arc<Core>);
 #[async_trait]
 impl PushSink for Doorbell {
     async fn jwks(&self) -> Result<Jwks, SinkError> {
-        tokens::jwks(&self.0)
+        let set = tokens::jwks(&self.0)
             .await
-            .map_err(|hold| SinkError::Unavailable(hold.reason.into()))
+            .map_err(|hold| SinkError::Unavailable(hold.reason.into()))?;
+        if set.keys.is_empty() {
+            // Whoever fetched an empty set would keep it for a while.
+            return Err(SinkError::Unavailable("the first key is being made".into()));
+        }
+        Ok(set)
     }
 
     async fn push(&self, identifier: &str) -> Result<bool, SinkError> {

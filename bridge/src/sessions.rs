@@ -13,7 +13,10 @@ use gatekeeper::signal::{
 use store::{Batch, Millis, Secret, Store, logins, signal};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::lanes::KeyedLocks;
+use crate::{lanes::KeyedLocks, notices};
+
+/// What a user is told when a contact has another identity key.
+const NEW_IDENTITY: &str = "🔑 The security code of your contact has changed: they have set WhatsApp up anew, or have another phone. Messages go on. If it matters who reads them, ask your contact by another way.";
 
 /// Something about a session failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,8 @@ pub(crate) struct Session {
     login: String,
     peer: String,
     record: Peer,
+    /// The contact's identity when the record was read.
+    known: Option<[u8; 32]>,
     changed: bool,
     _lock: OwnedMutexGuard<()>,
 }
@@ -88,6 +93,7 @@ impl Sessions {
             store: self.store.clone(),
             login: login.to_owned(),
             peer: peer.to_owned(),
+            known: record.identity,
             record,
             changed: false,
             _lock: lock,
@@ -199,6 +205,31 @@ impl Session {
                 identity: self.record.identity.map(|identity| identity.to_vec()),
             };
             signal::put_session(batch, &self.login, &self.peer, &session, now);
+            self.note_identity(batch, now);
         }
+    }
+
+    /// Whether this is the identity that the session has to do with.
+    pub(crate) fn is_with(&self, identity: &[u8; 32]) -> bool {
+        self.record.identity.as_ref() == Some(identity)
+    }
+
+    /// Has the user told that the contact has another identity than before: in the commit that takes it for known, so once
+    /// for each change, however it is found out.
+    fn note_identity(&self, batch: &mut Batch, now: Millis) {
+        let (Some(known), Some(identity)) = (self.known, self.record.identity) else {
+            return;
+        };
+        if known == identity {
+            return;
+        }
+        let digest = crate::ids::short_digest(&[
+            "identity",
+            &self.login,
+            &self.peer,
+            &hex::encode(identity),
+        ]);
+        let id = format!("identity {digest}");
+        notices::note(batch, now, &self.login, &self.peer, id, NEW_IDENTITY);
     }
 }

@@ -77,6 +77,11 @@ pub(crate) async fn jwks(core: &Core) -> Result<Jwks, Hold> {
     Ok(ring(core).await?.jwks())
 }
 
+/// Whether there is a key to sign with. Without one nobody can enlist or connect.
+pub(crate) async fn is_ready(core: &Core) -> bool {
+    jwks(core).await.is_ok_and(|set| !set.keys.is_empty())
+}
+
 /// A token that says who a user is: for enlistment and for each connection.
 pub(crate) async fn identity_token(core: &Core, mxid: &str) -> Result<String, Hold> {
     let now = seconds(core.now());

@@ -244,9 +244,8 @@ mod tests {
     fn it_is_repeated_and_ends() {
         let (typing, room) = typing(&["@anna:localhost"]);
         let start = Instant::now();
-        let next = |after: u64| {
-            typing.next(&room, "@anna:localhost", start + Duration::from_secs(after))
-        };
+        let next =
+            |after: u64| typing.next(&room, "@anna:localhost", start + Duration::from_secs(after));
         assert_eq!(next(0), Some(Activity::Composing));
         assert_eq!(next(10), Some(Activity::Composing));
         assert_eq!(next(301), Some(Activity::Paused), "nobody types that long");
