@@ -1,10 +1,12 @@
 //! From the outbox to the gatekeeper: sends a login's stanzas in order, again until each is acknowledged.
 
+use std::sync::Arc;
+
 use gatekeeper::{connection::Connection, stanza};
 use store::outbox;
 use tokio::time::Instant;
 
-use crate::{core::Core, logins::ACK_PATIENCE};
+use crate::{core::Core, logins::ACK_PATIENCE, withdrawals::Withdrawals};
 
 /// Stanzas that may be on their way without an acknowledgement.
 const WINDOW: usize = 512;
@@ -16,6 +18,7 @@ const PAGE: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Courier {
     login: String,
+    withdrawals: Arc<Withdrawals>,
     connected: bool,
     /// The last row that was sent over this connection.
     sent: i64,
@@ -26,9 +29,10 @@ pub(crate) struct Courier {
 }
 
 impl Courier {
-    pub(crate) fn new(login: &str) -> Self {
+    pub(crate) fn new(login: &str, withdrawals: Arc<Withdrawals>) -> Self {
         Self {
             login: login.to_owned(),
+            withdrawals,
             connected: false,
             sent: 0,
             in_flight: 0,
@@ -80,6 +84,10 @@ impl Courier {
                 return;
             }
             for row in rows {
+                if !self.withdrawals.may_send(row.seq) {
+                    self.sent = row.seq;
+                    continue;
+                }
                 let node = match stanza::decode(&row.stanza) {
                     Ok(node) => node,
                     Err(error) => {

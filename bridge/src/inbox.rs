@@ -32,6 +32,14 @@ fn is_wanted(kind: &str) -> bool {
             | "m.sticker"
             | "m.room.redaction"
             | "m.room.tombstone"
+            // Told to their senders: they do not cross.
+            | "m.call.invite"
+            | "m.call.notify"
+            | "org.matrix.msc4075.rtc.notification"
+            | "m.beacon_info"
+            | "org.matrix.msc3672.beacon_info"
+            | "m.poll.start"
+            | "org.matrix.msc3381.poll.start"
     )
 }
 

@@ -45,3 +45,4 @@ mod tokens;
 pub mod translate;
 mod typing;
 mod watch;
+mod withdrawals;

@@ -132,8 +132,9 @@ mod tests {
                 "x",
                 "<canary &canary; <b canary='",
             );
-            let options = crate::translate::Options::default();
-            crate::translate::to_whatsapp(&content, "canary", &options).expect("text");
+            let capabilities = crate::capabilities::Capabilities::default();
+            crate::translate::to_whatsapp(&content.msgtype, false, "canary", &capabilities)
+                .expect("text");
         });
         assert!(!text.contains("canary"), "{text}");
     }

@@ -19,6 +19,7 @@ use crate::{
     credentials::LoginCredentials,
     delivery::Courier,
     keys, notices, reports,
+    withdrawals::Withdrawals,
 };
 
 /// Stanzas that are looked at together, so that their rows share a commit.
@@ -35,6 +36,8 @@ pub(crate) struct Logins {
 pub(crate) struct Login {
     /// The channel to the gatekeeper.
     pub(crate) connection: Connection,
+    /// What of the outbox may still be taken back.
+    pub(crate) withdrawals: Arc<Withdrawals>,
     outbox: Arc<Notify>,
 }
 
@@ -65,6 +68,7 @@ impl Logins {
         let (connection, events) = Connection::spawn(core.connection_config(mxid), credentials);
         let login = Login {
             connection,
+            withdrawals: Arc::default(),
             outbox: Arc::default(),
         };
         running.insert(mxid.to_owned(), login.clone());
@@ -72,7 +76,7 @@ impl Logins {
             core: core.clone(),
             mxid: mxid.to_owned(),
             log_id: core.log_id(mxid),
-            courier: Courier::new(mxid),
+            courier: Courier::new(mxid, login.withdrawals.clone()),
             login,
         };
         tokio::spawn(follower.run(events));
@@ -112,6 +116,12 @@ struct Follower {
 impl Follower {
     async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let outbox = self.login.outbox.clone();
+        match outbox::last(&self.core.store, &self.mxid).await {
+            Ok(last) => self.login.withdrawals.begin(last),
+            Err(error) => {
+                tracing::warn!(login = %self.log_id, %error, "the outbox cannot be read; messages that have not left are deleted like others");
+            }
+        }
         loop {
             tokio::select! {
                 event = events.recv() => {

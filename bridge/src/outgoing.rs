@@ -3,51 +3,44 @@
 //! Events are taken in order. What can be decrypted, translated and encrypted is written in one commit: ratchet,
 //! stanzas, message rows, finished inbox rows. [`crate::delivery`] then sends the stanzas.
 
+mod compose;
+
 use std::{sync::Arc, time::Duration};
 
 use gatekeeper::{
-    message,
-    signal::SignalError,
-    stanzas::{self, Enc},
+    message::{self, Body},
+    signal::{Ciphertext, SignalError},
+    stanzas::{Enc, OutgoingMessage},
 };
 use puppeting::DecryptError;
-use ruma::{
-    EventId,
-    events::{AnyTimelineEvent, room::message::RoomMessageEventContent},
-    serde::Raw,
-};
+use ruma::EventId;
+use serde_json::Value;
 use store::{Batch, LogId, inbox, messages, outbox, portals::Portal};
 
+use self::compose::{Event, Part, Read};
 use crate::{
     core::Core,
     directory,
     notices::{self, Notice},
     passes::Hold,
     sessions::{Session, SessionError},
-    translate,
 };
 
 /// How long a portal waits for a room key before it goes on without the message.
 const KEY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A message ready to be encrypted for WhatsApp.
+/// What an event became, ready to be encrypted for WhatsApp.
 struct Ready {
     seq: i64,
     event_id: String,
     ts: i64,
-    content: Vec<u8>,
+    parts: Vec<Encoded>,
 }
 
-/// What became of an event when it was read.
-enum Read {
-    /// It goes to WhatsApp.
-    Message(Vec<u8>),
-    /// It is nothing for WhatsApp, and nobody need be told.
-    Nothing,
-    /// It cannot go: the sender is told why.
-    Refused(String),
-    /// Its room key is not here (yet); with the code under which its sender's client keeps it back, if it said so.
-    NoKey(Option<String>),
+/// A part with its content as bytes.
+struct Encoded {
+    part: Part,
+    content: Vec<u8>,
 }
 
 /// Handles events of a portal's room, oldest first.
@@ -63,110 +56,114 @@ pub(crate) async fn handle(
     let mut ready = Vec::new();
     let mut done = Batch::new();
     for event in events {
-        match read(core, portal, &event).await? {
-            Read::Message(content) => ready.push(Ready {
-                seq: event.seq,
-                event_id: event.event_id,
-                ts: event.received_ts,
-                content,
-            }),
-            Read::Nothing => inbox::done(&mut done, event.seq),
-            Read::Refused(text) => {
-                send(
-                    core,
-                    portal,
-                    std::mem::take(&mut ready),
-                    std::mem::take(&mut done),
-                )
-                .await?;
+        // What is about another message has to find that one written down.
+        if is_about(&event) {
+            let done = std::mem::take(&mut done);
+            send(core, portal, std::mem::take(&mut ready), done).await?;
+        }
+        match read(core, portal, &event).await {
+            Ok(Read::Composed(composed)) if composed.parts.is_empty() => {
+                done.append(composed.also);
+                inbox::done(&mut done, event.seq);
+            }
+            Ok(Read::Composed(composed)) => match encode(composed.parts) {
+                Ok(parts) => {
+                    done.append(composed.also);
+                    ready.push(Ready {
+                        seq: event.seq,
+                        event_id: event.event_id,
+                        ts: event.received_ts,
+                        parts,
+                    });
+                }
+                Err(text) => {
+                    let done = std::mem::take(&mut done);
+                    send(core, portal, std::mem::take(&mut ready), done).await?;
+                    refuse(core, portal, &event, text).await?;
+                }
+            },
+            Ok(Read::Refused(text)) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
                 refuse(core, portal, &event, text).await?;
             }
-            Read::NoKey(withheld) => {
-                send(
-                    core,
-                    portal,
-                    std::mem::take(&mut ready),
-                    std::mem::take(&mut done),
-                )
-                .await?;
+            Ok(Read::NoKey(withheld)) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
                 without_key(core, portal, &event, withheld.as_deref()).await?;
+            }
+            // What was read before it is not lost with it.
+            Err(hold) => {
+                send(core, portal, ready, done).await?;
+                return Err(hold);
             }
         }
     }
     send(core, portal, ready, done).await
 }
 
-/// Decrypts and translates one event.
+/// Whether an event refers to another one, as far as that can be seen before it is decrypted.
+fn is_about(event: &inbox::Event) -> bool {
+    #[derive(serde::Deserialize)]
+    struct About {
+        content: Option<Content>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Content {
+        #[serde(rename = "m.relates_to")]
+        relates_to: Option<serde::de::IgnoredAny>,
+    }
+    event.kind == "m.room.redaction"
+        || serde_json::from_str::<About>(&event.body)
+            .ok()
+            .and_then(|about| about.content)
+            .is_some_and(|content| content.relates_to.is_some())
+}
+
+/// Reads one event.
 async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<Read, Hold> {
     if event.sender != portal.login {
-        return Ok(Read::Nothing);
+        return Ok(Read::nothing());
     }
-    match event.kind.as_str() {
-        "m.room.encrypted" => {}
-        "m.room.message" | "m.sticker" => {
-            return Ok(Read::Refused(
-                "this chat carries encrypted messages only, and this one was not encrypted. Turn on encryption in the room's settings and write it again".to_owned(),
-            ));
-        }
-        // A reaction is not encrypted by most clients, nor a redaction by any.
-        kind => {
-            let refusal = translate::refusal_for(kind);
-            return Ok(refusal.map_or(Read::Nothing, |refusal| Read::Refused(refusal.to_string())));
-        }
-    }
-    let Some(room_id) = portal.room_id.as_deref() else {
-        return Ok(Read::Nothing);
+    let event = Event {
+        id: &event.event_id,
+        kind: &event.kind,
+        body: &event.body,
+        received_ts: event.received_ts,
+        again: false,
     };
-    let ghost = core.ghost(&portal.ghost).await?;
-    let Ok(raw) = serde_json::from_str(&event.body).map(Raw::from_json) else {
-        return Ok(Read::Refused("it is damaged".to_owned()));
-    };
-    let room_id = core.room(room_id)?;
-    match ghost.decrypt(&room_id, &raw).await {
-        Ok(decrypted) => Ok(content(core, portal, &decrypted.raw)),
-        Err(DecryptError::MissingKey { withheld, .. }) => Ok(Read::NoKey(withheld)),
-        Err(DecryptError::Puppet(error)) => Err(error.into()),
-        Err(error) => {
-            tracing::warn!(event = %core.log_id(&event.event_id), %error, "an event cannot be decrypted");
-            Ok(Read::Refused("it cannot be decrypted".to_owned()))
-        }
-    }
+    compose::compose(core, portal, event).await
 }
 
-/// What a decrypted event is for WhatsApp.
-fn content(core: &Core, portal: &Portal, event: &Raw<AnyTimelineEvent>) -> Read {
-    let kind = event
-        .get_field::<String>("type")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    if kind != "m.room.message" {
-        return translate::refusal_for(&kind)
-            .map_or(Read::Nothing, |refusal| Read::Refused(refusal.to_string()));
-    }
-    let Ok(Some(content)) = event.get_field::<RoomMessageEventContent>("content") else {
-        return Read::Refused("it is damaged".to_owned());
-    };
-    let options = translate::Options {
-        notices: false,
-        max_chars: core.config.limits.text_chars,
-    };
-    match translate::to_whatsapp(&content, localpart(&portal.login), &options) {
-        Ok(Some(body)) => match message::encode(&body) {
-            Ok(content) => Read::Message(content),
-            Err(error) => Read::Refused(error.to_string()),
-        },
-        Ok(None) => Read::Nothing,
-        Err(refusal) => Read::Refused(refusal.to_string()),
-    }
+/// Writes contents down as they are encrypted; the error is for the sender.
+fn encode(parts: Vec<Part>) -> Result<Vec<Encoded>, String> {
+    parts
+        .into_iter()
+        .map(|part| match message::encode(&part.body) {
+            Ok(content) => Ok(Encoded { part, content }),
+            Err(error) => Err(error.to_string()),
+        })
+        .collect()
 }
 
-/// The name that an emote begins with. The other side sees the whole id anyway.
-fn localpart(user: &str) -> &str {
-    user.trim_start_matches('@')
-        .split(':')
-        .next()
-        .unwrap_or(user)
+/// The stanza that carries a message, as the outbox keeps it.
+pub(crate) fn stanza(
+    core: &Core,
+    peer: &str,
+    id: &str,
+    body: &Body,
+    ciphertext: Ciphertext,
+    change: impl FnOnce(&mut OutgoingMessage),
+) -> Result<Vec<u8>, Hold> {
+    let mut enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
+    enc.decrypt_fail_hide = body.hidden_when_undecryptable();
+    enc.media_type = body.media_type().map(str::to_owned);
+    let peer = directory::parse(peer)?;
+    let profile = &core.profile.message;
+    let mut stanza = profile.message(peer, id, body.stanza_type(), enc);
+    stanza.edit = body.stanza_edit().and_then(|edit| edit.parse().ok());
+    change(&mut stanza);
+    core.encode(&stanza.to_node())
 }
 
 /// Encrypts and commits what is ready, together with what needs no sending.
@@ -185,55 +182,58 @@ async fn send(
     let Some(login) = core.logins.get(&portal.login) else {
         return without_login(core, portal, ready, batch).await;
     };
-    let peer = directory::parse(&portal.peer)?;
     let mut session = open_session(core, &portal.login, &portal.peer).await?;
     let now = core.now();
     for message in ready {
-        let id = stanzas::id::derived(&[&portal.login, &message.event_id]);
-        let ciphertext = match session.encrypt(&message.content).await {
-            Ok(ciphertext) => ciphertext,
-            Err(SessionError::Signal(SignalError::NoSession)) => {
-                // The open session belongs to an identity that the contact no longer has: the next attempt opens a new one.
-                return renew(core, session, now).await;
-            }
-            Err(error) => return Err(Hold::failed(&error)),
-        };
-        let enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
-        let stanza = core.profile.message.message(peer.clone(), &id, "text", enc);
-        let stanza = core.encode(&stanza.to_node())?;
-        outbox::put(
-            &mut batch,
-            outbox::NewStanza {
-                login: portal.login.clone(),
-                peer: portal.peer.clone(),
-                stanza_id: id.clone(),
-                kind: outbox::Kind::Message,
-                stanza,
-                event_id: Some(message.event_id.clone()),
-            },
-        );
-        messages::put(
-            &mut batch,
-            &messages::Message {
-                login: portal.login.clone(),
-                peer: portal.peer.clone(),
-                stanza_id: id,
-                event_id: Some(message.event_id),
-                room_id: portal.room_id.clone().unwrap_or_default(),
-                direction: messages::Direction::Out,
-                status: messages::Status::Pending,
-                ts: message.ts,
-                kind: messages::Kind::Message,
-                target: None,
-                gone: false,
-            },
-        );
+        for (index, Encoded { part, content }) in message.parts.into_iter().enumerate() {
+            let id = Part::stanza_id(&portal.login, &message.event_id, index);
+            let ciphertext = match session.encrypt(&content).await {
+                Ok(ciphertext) => ciphertext,
+                Err(SessionError::Signal(SignalError::NoSession)) => {
+                    // The open session belongs to an identity that the contact no longer has: the next attempt opens a new one.
+                    return renew(core, session, now).await;
+                }
+                Err(error) => return Err(Hold::failed(&error)),
+            };
+            let stanza = stanza(core, &portal.peer, &id, &part.body, ciphertext, |_| {})?;
+            outbox::put(
+                &mut batch,
+                outbox::NewStanza {
+                    login: portal.login.clone(),
+                    peer: portal.peer.clone(),
+                    stanza_id: id.clone(),
+                    kind: outbox::Kind::Message,
+                    stanza,
+                    event_id: Some(message.event_id.clone()),
+                },
+            );
+            messages::put(
+                &mut batch,
+                &messages::Message {
+                    login: portal.login.clone(),
+                    peer: portal.peer.clone(),
+                    stanza_id: id,
+                    event_id: Some(message.event_id.clone()),
+                    room_id: portal.room_id.clone().unwrap_or_default(),
+                    direction: messages::Direction::Out,
+                    status: messages::Status::Pending,
+                    ts: message.ts,
+                    kind: part.kind,
+                    target: part.target,
+                    gone: false,
+                },
+            );
+        }
         inbox::done(&mut batch, message.seq);
     }
     session.save(&mut batch, now);
     core.store.commit(batch).await?;
     drop(session);
     login.deliver();
+    if let Some(room) = portal.room_id.as_deref() {
+        // A reaction that was replaced is redacted.
+        core.wake_sends(&core.room(room)?);
+    }
     Ok(())
 }
 
@@ -356,27 +356,47 @@ async fn without_key(
     .await
 }
 
-/// The content of a message that was sent before, read from the homeserver and decrypted again; nothing if it is gone.
+/// A message that was sent before, read from the homeserver and composed again; nothing if it is gone.
 pub(crate) async fn read_again(
     core: &Arc<Core>,
     portal: &Portal,
-    room: &str,
-    event_id: &str,
-) -> Result<Option<Vec<u8>>, Hold> {
+    message: &messages::Message,
+) -> Result<Option<Body>, Hold> {
+    let Some(event_id) = message.event_id.as_deref() else {
+        return Ok(None);
+    };
     let ghost = core.ghost(&portal.ghost).await?;
-    let room = core.room(room)?;
+    let room = core.room(&message.room_id)?;
     let event_id = EventId::parse(event_id).map_err(|_| Hold {
         after: None,
         reason: "a stored event id is damaged".to_owned(),
     })?;
-    let Some(event) = ghost.get_event(&room, &event_id).await? else {
+    match ghost.get_event(&room, &event_id).await? {
+        Some(event) => compose::again(core, portal, message, &event).await,
+        None => Ok(None),
+    }
+}
+
+/// An event of a portal's room as its ghost reads it now; nothing if it is gone or unreadable.
+pub(crate) async fn read_event(
+    core: &Arc<Core>,
+    portal: &Portal,
+    event_id: &str,
+) -> Result<Option<Value>, Hold> {
+    let (Some(room), Ok(event_id)) = (portal.room_id.as_deref(), EventId::parse(event_id)) else {
         return Ok(None);
     };
+    let ghost = core.ghost(&portal.ghost).await?;
+    let room = core.room(room)?;
+    let event = match ghost.get_event(&room, &event_id).await {
+        Ok(Some(event)) => event,
+        Ok(None) => return Ok(None),
+        Err(error) if error.is_retryable() => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
     match ghost.decrypt(&room, event.cast_ref_unchecked()).await {
-        Ok(decrypted) => match content(core, portal, &decrypted.raw) {
-            Read::Message(content) => Ok(Some(content)),
-            _ => Ok(None),
-        },
-        Err(error) => Err(Hold::failed(&error)),
+        Ok(decrypted) => Ok(decrypted.raw.deserialize_as_unchecked().ok()),
+        Err(DecryptError::Puppet(error)) => Err(error.into()),
+        Err(_) => Ok(None),
     }
 }

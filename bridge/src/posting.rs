@@ -5,11 +5,15 @@
 use std::sync::Arc;
 
 use puppeting::{Puppet, PuppetError};
-use ruma::{MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UInt};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UInt};
 use serde_json::value::RawValue;
-use store::{Batch, Error, Millis, sends};
+use store::{Batch, Error, Millis, portals::Portal, sends};
 
-use crate::core::{Core, Wake};
+use crate::{
+    core::{Core, Wake},
+    ids,
+    passes::Hold,
+};
 
 /// Rows read at a time.
 const PAGE: u32 = 32;
@@ -52,6 +56,37 @@ pub(crate) fn event(
         peer: None,
         stanza_id: None,
     }
+}
+
+/// Redacts an event of a portal's room as a puppet. Once however often it is tried; `reason` stands beside the redaction.
+pub(crate) fn redact(
+    core: &Core,
+    batch: &mut Batch,
+    puppet: &Puppet,
+    portal: &Portal,
+    event_id: &str,
+    reason: &str,
+) -> Result<(), Hold> {
+    let Some(room) = portal.room_id.as_deref() else {
+        return Ok(());
+    };
+    let txn_id = ids::transaction_id(&portal.login, &portal.peer, event_id, "redact");
+    sends::put(
+        batch,
+        sends::NewSend {
+            method: sends::Method::Redact,
+            target: Some(event_id.to_owned()),
+            ..event(
+                puppet,
+                &*core.room(room)?,
+                txn_id,
+                "m.room.redaction",
+                reason,
+                core.now(),
+            )
+        },
+    );
+    Ok(())
 }
 
 /// Sends what a room has to send, until nothing is left or something is in the way.
@@ -139,16 +174,37 @@ async fn deliver(
     room: &RoomId,
     row: &sends::Send,
 ) -> Result<String, PuppetError> {
-    let puppet = core.puppet(&row.event.sender).await?;
-    let content = RawValue::from_string(row.event.content.clone())
-        .map_err(|_| PuppetError::Invalid("a stored event is damaged".to_owned()))?;
-    let ts = UInt::try_from(row.event.ts)
-        .ok()
-        .map(MilliSecondsSinceUnixEpoch);
-    let txn_id: &TransactionId = row.event.txn_id.as_str().into();
-    let event_id = puppet
-        .send(room, txn_id, &row.event.event_type, content, ts)
-        .await?;
+    let damaged = || PuppetError::Invalid("a stored event is damaged".to_owned());
+    let sends::NewSend {
+        sender,
+        content,
+        txn_id,
+        event_type,
+        target,
+        ..
+    } = &row.event;
+    let puppet = core.puppet(sender).await?;
+    let txn_id: &TransactionId = txn_id.as_str().into();
+    let event_id = match row.event.method {
+        sends::Method::Send => {
+            let content = RawValue::from_string(content.clone()).map_err(|_| damaged())?;
+            let ts = UInt::try_from(row.event.ts)
+                .ok()
+                .map(MilliSecondsSinceUnixEpoch);
+            puppet.send(room, txn_id, event_type, content, ts).await?
+        }
+        sends::Method::Redact => {
+            let target =
+                EventId::parse(target.as_deref().unwrap_or_default()).map_err(|_| damaged())?;
+            let reason = Some(content.as_str()).filter(|reason| !reason.is_empty());
+            puppet.redact(room, &target, txn_id, reason).await?
+        }
+        sends::Method::State => {
+            let content = serde_json::from_str(content).map_err(|_| damaged())?;
+            let key = target.as_deref().unwrap_or_default();
+            puppet.put_state(room, event_type, key, &content).await?
+        }
+    };
     Ok(event_id.to_string())
 }
 

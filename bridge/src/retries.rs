@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use gatekeeper::{
+    message,
     signal::{RetryReason, SignalError},
-    stanzas::{self, Enc, IncomingMessage, OutgoingMessage, RetryReceipt, retry},
+    stanzas::{self, IncomingMessage, RetryReceipt, retry},
 };
 use store::{Batch, messages, outbox, portals};
 
@@ -102,21 +103,23 @@ async fn try_answer(core: &Arc<Core>, login: &str, receipt: &RetryReceipt) -> Re
     let Some(portal) = portals::by_peer(&core.store, login, &peer).await? else {
         return Ok(());
     };
-    let Some(content) = outgoing::read_again(core, &portal, &message.room_id, event_id).await?
-    else {
+    let Some(body) = outgoing::read_again(core, &portal, &message).await? else {
         return Ok(());
     };
+    let content = message::encode(&body).map_err(|error| Hold::failed(&error))?;
     renew(core, login, &peer, receipt).await?;
     let mut session = outgoing::open_session(core, login, &peer).await?;
     let ciphertext = session
         .encrypt(&content)
         .await
         .map_err(|error| Hold::failed(&error))?;
-    let mut enc = Enc::new(ciphertext.kind.into(), ciphertext.bytes);
-    enc.count = receipt.count;
-    let mut stanza = OutgoingMessage::text(directory::parse(&peer)?, receipt.id.clone(), enc);
-    stanza.device_fanout = Some(false);
-    let bytes = core.encode(&stanza.to_node())?;
+    let bytes = outgoing::stanza(core, &peer, &receipt.id, &body, ciphertext, |stanza| {
+        stanza.device_fanout = Some(false);
+        let long = stanza.participants.iter_mut().flat_map(|one| &mut one.encs);
+        for enc in stanza.encs.iter_mut().chain(long) {
+            enc.count = receipt.count;
+        }
+    })?;
     let mut batch = Batch::new();
     outbox::replace(
         &mut batch,

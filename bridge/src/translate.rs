@@ -3,14 +3,16 @@
 mod html;
 mod marks;
 mod matrix_to_whatsapp;
+mod places;
 mod whatsapp_to_matrix;
 
 use serde_json::Value;
 
 pub use self::{
-    matrix_to_whatsapp::{Options, to_whatsapp},
-    whatsapp_to_matrix::to_matrix,
+    matrix_to_whatsapp::{above, caption_of, plain_words, to_whatsapp},
+    whatsapp_to_matrix::{replacement, to_matrix},
 };
+use crate::capabilities::Feature;
 
 /// Why a message cannot go to WhatsApp. The text is for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,37 +29,77 @@ pub enum Refusal {
         /// The longest possible.
         limit: usize,
     },
-    /// A kind of message that does not cross.
-    #[error("{what} cannot be sent to WhatsApp yet: only text can")]
-    Kind {
-        /// What it is, as the subject of a sentence: "a picture".
-        what: &'static str,
-    },
-    /// An edit of an earlier message.
-    #[error("an edit cannot be sent to WhatsApp yet: the other side keeps the first version")]
-    Edit,
-    /// A deletion of an earlier message.
-    #[error("a deletion cannot be sent to WhatsApp yet: the other side still has the message")]
-    Deletion,
+    /// A kind that the other side is not shown, in the words of the table.
+    #[error("{0}")]
+    NotAccepted(&'static str),
+    /// A place that is nowhere on earth.
+    #[error("this location has no place on earth")]
+    Nowhere,
 }
 
-/// What to tell the sender of an event that is no message; nothing for events that are not meant for the other side.
+/// Which feature an event that is no message belongs to; nothing for events that are not meant for the other side.
 #[must_use]
-pub fn refusal_for(event_type: &str) -> Option<Refusal> {
-    let what = match event_type {
-        "m.room.redaction" => return Some(Refusal::Deletion),
-        "m.reaction" => "a reaction",
-        "m.sticker" => "a sticker",
-        "m.call.invite" | "m.call.notify" | "org.matrix.msc4075.rtc.notification" => "a call",
-        "m.poll.start" | "org.matrix.msc3381.poll.start" => "a poll",
-        "m.poll.response" | "org.matrix.msc3381.poll.response" => "a vote",
-        "m.location" | "m.beacon_info" | "org.matrix.msc3672.beacon_info" => "a location",
+pub fn feature_of(event_type: &str, content: &Value) -> Option<Feature> {
+    Some(match event_type {
+        "m.sticker" => Feature::Sticker,
+        "m.call.invite" | "m.call.notify" | "org.matrix.msc4075.rtc.notification" => Feature::Call,
+        "m.poll.start"
+        | "org.matrix.msc3381.poll.start"
+        | "m.poll.response"
+        | "org.matrix.msc3381.poll.response" => Feature::Poll,
+        // One for the whole walk: the places that follow (`m.beacon`) come every few seconds.
+        "m.beacon_info" | "org.matrix.msc3672.beacon_info" if content["live"] == true => {
+            Feature::LiveLocation
+        }
         _ => return None,
+    })
+}
+
+/// Whether this is an emoji as WhatsApp takes it for a reaction, of at most `max_bytes`.
+#[must_use]
+pub fn is_emoji(text: &str, max_bytes: usize) -> bool {
+    let is_sign = |c: char| {
+        // Keycaps begin with a digit, and two old signs are below the rest.
+        matches!(c, '0'..='9' | '#' | '*' | '©' | '®') || (c >= '\u{200d}' && !c.is_alphanumeric())
     };
-    Some(Refusal::Kind { what })
+    !text.is_empty()
+        && text.len() <= max_bytes
+        && text.chars().all(is_sign)
+        && !text.is_ascii()
+        && !text.chars().any(char::is_whitespace)
 }
 
 /// The content of an `m.notice`, for what can only be told about.
 fn notice(text: &str) -> Value {
     serde_json::json!({ "msgtype": "m.notice", "body": text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emoji_and_what_is_none() {
+        for emoji in ["👍", "❤️", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇪🇺", "©️", "👍🏽", "⁉️"]
+        {
+            assert!(is_emoji(emoji, 64), "{emoji}");
+        }
+        let bomb = "👍".repeat(10_000);
+        for text in [
+            "",
+            "a",
+            "ok",
+            "mxc://localhost/a",
+            "1",
+            "é",
+            "да",
+            "👍 👍",
+            "👍a",
+            " ",
+            "文",
+            &bomb,
+        ] {
+            assert!(!is_emoji(text, 64), "{text}");
+        }
+    }
 }

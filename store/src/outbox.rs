@@ -152,6 +152,15 @@ pub async fn by_stanza(store: &Store, login: &str, stanza_id: &str) -> Result<Ve
     store.all(sql, args![login, stanza_id], stanza).await
 }
 
+/// Position of a login's last stanza; 0 if there is none.
+pub async fn last(store: &Store, login: &str) -> Result<i64, Error> {
+    let sql = "SELECT seq FROM outbox WHERE login = $1 ORDER BY seq DESC LIMIT 1";
+    Ok(store
+        .one(sql, args![login], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
+}
+
 /// Logins that have stanzas waiting, oldest first.
 pub async fn logins(store: &Store) -> Result<Vec<String>, Error> {
     let sql = "SELECT login FROM outbox GROUP BY login ORDER BY MIN(seq)";

@@ -7,12 +7,13 @@ mod inline;
 
 use gatekeeper::message::{Body, Quote};
 use ruma::events::room::message::RoomMessageEventContent;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::notice;
+use super::{is_emoji, notice, places};
 
 /// Translates a message into the content of an `m.room.message`. What Matrix could show better than the bridge does yet
-/// becomes a text that says what came: nothing is dropped.
+/// becomes a text that says what came: nothing is dropped. Quoted words stand above a text; where the message that it
+/// answers is in the room, take the quote out first.
 #[must_use]
 pub fn to_matrix(body: &Body) -> Value {
     match body {
@@ -22,27 +23,91 @@ pub fn to_matrix(body: &Body) -> Value {
                 .as_ref()
                 .and_then(quote)
                 .unwrap_or_default();
-            content(&format!("{quoted}{text}"))
+            text_content(&format!("{quoted}{text}"))
         }
+        Body::Location(place) => places::to_matrix(place)
+            .unwrap_or_else(|| notice("A location came that is nowhere on earth.")),
         Body::Edit { body, .. } => match &**body {
-            Body::Text { text, .. } => content(&format!("(edited) {text}")),
+            Body::Text { text, .. } => text_content(&format!("(edited) {text}")),
             other => notice(&format!(
                 "A message was edited on WhatsApp; it is now: {}.",
                 other.kind()
             )),
         },
         Body::Reaction { emoji, .. } if emoji.is_empty() => {
-            notice("A reaction was taken back on WhatsApp.")
+            notice("A reaction was taken back on WhatsApp, from a message that is not here.")
         }
-        Body::Reaction { emoji, .. } => notice(&format!("{emoji} (reaction to a message)")),
-        Body::Revoke { .. } => {
-            notice("A message was deleted on WhatsApp. This bridge cannot delete it here yet.")
+        Body::Reaction { emoji, .. } if is_emoji(emoji, SHOWN_BYTES) => notice(&format!(
+            "{emoji} (a reaction to a message that is not here)"
+        )),
+        Body::Reaction { .. } => {
+            notice("A reaction came from WhatsApp that is no emoji. It is not shown.")
         }
+        Body::Revoke { .. } => notice("A message was deleted on WhatsApp that is not here."),
+        Body::Timer { seconds: 0 } => {
+            notice("Messages of this chat do not disappear on WhatsApp any more.")
+        }
+        Body::Timer { seconds } => notice(&format!(
+            "Messages of this chat disappear on WhatsApp after {}. What comes from there is then deleted here too; what you write stays here.",
+            duration(*seconds)
+        )),
         other => notice(&format!(
-            "A message came that this bridge cannot show yet: {}. Ask the sender to write it as text.",
+            "Something came from WhatsApp that cannot be shown here: {}. Ask the sender to write it as text.",
             other.kind()
         )),
     }
+}
+
+/// The content of an edit of `event_id`. `original` is the content of a file whose caption changes.
+#[must_use]
+pub fn replacement(event_id: &str, body: &Body, original: Option<&Value>) -> Value {
+    let mut new = match (original, body) {
+        (Some(original), Body::Text { text, .. }) => {
+            let mut new = original.clone();
+            let words = text_content(text);
+            let name = original["filename"].as_str().or(original["body"].as_str());
+            new["filename"] = name.unwrap_or("file").into();
+            for key in ["body", "format", "formatted_body"] {
+                match words.get(key) {
+                    Some(value) => new[key] = value.clone(),
+                    None => drop(new.as_object_mut().and_then(|new| new.remove(key))),
+                }
+            }
+            if text.is_empty() {
+                new["body"] = new["filename"].clone();
+            }
+            new
+        }
+        _ => to_matrix(body),
+    };
+    if let Some(new) = new.as_object_mut() {
+        new.remove("m.relates_to");
+        new.remove("m.new_content");
+    }
+    let mut content = new.clone();
+    let words = new["body"].as_str().unwrap_or_default();
+    content["body"] = format!("* {words}").into();
+    if let Some(html) = new["formatted_body"].as_str() {
+        content["formatted_body"] = format!("* {html}").into();
+    }
+    content["m.new_content"] = new;
+    content["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": event_id });
+    content
+}
+
+/// Longest emoji that is shown in a text, in bytes.
+const SHOWN_BYTES: usize = 64;
+
+/// A number of seconds for people.
+fn duration(seconds: u32) -> String {
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds / 60, "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
 }
 
 /// The answered message as WhatsApp writes a quotation.
@@ -54,7 +119,7 @@ fn quote(quote: &Quote) -> Option<String> {
 }
 
 /// A text as event content.
-fn content(text: &str) -> Value {
+pub(super) fn text_content(text: &str) -> Value {
     let content = match formatted(text) {
         Some(html) => RoomMessageEventContent::text_html(text, html),
         None => RoomMessageEventContent::text_plain(text),

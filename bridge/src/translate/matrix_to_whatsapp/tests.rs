@@ -1,9 +1,9 @@
-use gatekeeper::message::Context;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::translate::{refusal_for, to_matrix};
+use crate::translate::{feature_of, to_matrix};
+use ruma::events::room::message::{Relation, RoomMessageEventContent};
 
 /// Body and formatted body of a text from WhatsApp.
 fn receive(text: &str) -> (String, Option<String>) {
@@ -17,13 +17,26 @@ fn message(json: serde_json::Value) -> RoomMessageEventContent {
 }
 
 fn translate(json: serde_json::Value) -> Result<String, Refusal> {
-    send(&message(json), &Options::default())
+    send(&message(json), &Capabilities::default())
+}
+
+fn translated(
+    content: &RoomMessageEventContent,
+    capabilities: &Capabilities,
+) -> Result<Option<Body>, Refusal> {
+    let is_answer = matches!(content.relates_to, Some(Relation::Reply(_)));
+    to_whatsapp(&content.msgtype, is_answer, "Alice", capabilities)
+}
+
+/// Capabilities with another longest text, and perhaps with notices.
+fn capabilities(max_chars: usize, notices: bool) -> Capabilities {
+    Capabilities::new(&gatekeeper::profile::Profile::default(), max_chars, notices)
 }
 
 /// The text that WhatsApp gets; a message that stays in Matrix fails the test.
-fn send(content: &RoomMessageEventContent, options: &Options) -> Result<String, Refusal> {
-    match to_whatsapp(content, "Alice", options)? {
-        Some(Body::Text { text, context }) if context == Context::default() => Ok(text),
+fn send(content: &RoomMessageEventContent, capabilities: &Capabilities) -> Result<String, Refusal> {
+    match translated(content, capabilities)? {
+        Some(Body::Text { text, context }) if context.reply_to.is_none() => Ok(text),
         other => panic!("not a text: {other:?}"),
     }
 }
@@ -54,7 +67,7 @@ fn html_is_preferred_and_unknown_formats_are_not() {
 fn html_beyond_the_bounds_falls_back_to_the_body() {
     let bomb = html(&"<div>".repeat(10_000));
     assert_eq!(
-        send(&bomb, &Options::default()),
+        send(&bomb, &Capabilities::default()),
         Ok("the plain body".into())
     );
 }
@@ -66,12 +79,8 @@ fn emotes_and_notices() {
         Ok("* Alice waves".into())
     );
     let notice = message(json!({"msgtype": "m.notice", "body": "beep"}));
-    assert_eq!(to_whatsapp(&notice, "Alice", &Options::default()), Ok(None));
-    let options = Options {
-        notices: true,
-        ..Options::default()
-    };
-    assert_eq!(send(&notice, &options), Ok("beep".into()));
+    assert_eq!(translated(&notice, &Capabilities::default()), Ok(None));
+    assert_eq!(send(&notice, &capabilities(99, true)), Ok("beep".into()));
 }
 
 #[test]
@@ -101,38 +110,72 @@ fn refusals_say_what_cannot_cross() {
     );
     let picture =
         translate(json!({"msgtype": "m.image", "body": "a.png", "url": "mxc://localhost/a"}));
-    assert!(
-        picture
-            .expect_err("no pictures yet")
-            .to_string()
-            .starts_with("a picture cannot be sent")
-    );
+    assert!(matches!(picture, Err(Refusal::NotAccepted(_))));
     let odd = translate(json!({"msgtype": "org.example.odd", "body": "x"}));
     assert_eq!(
         odd,
-        Err(Refusal::Kind {
-            what: "a message of this kind"
-        })
+        Err(Refusal::NotAccepted(
+            Feature::Unknown.row().to_whatsapp.words
+        ))
     );
-    let edit = json!({
-        "msgtype": "m.text", "body": "* b", "m.new_content": {"msgtype": "m.text", "body": "b"},
-        "m.relates_to": {"rel_type": "m.replace", "event_id": "$a"}
-    });
-    assert_eq!(translate(edit), Err(Refusal::Edit));
-    assert_eq!(refusal_for("m.room.redaction"), Some(Refusal::Deletion));
+    let none = json!({});
+    assert_eq!(feature_of("m.poll.start", &none), Some(Feature::Poll));
+    assert_eq!(feature_of("m.room.topic", &none), None);
+    let walk = "org.matrix.msc3672.beacon_info";
     assert_eq!(
-        refusal_for("m.reaction"),
-        Some(Refusal::Kind { what: "a reaction" })
+        feature_of(walk, &json!({"live": true})),
+        Some(Feature::LiveLocation)
     );
-    assert_eq!(refusal_for("m.room.topic"), None);
+    assert_eq!(feature_of(walk, &json!({"live": false})), None);
+}
+
+#[test]
+fn a_place_is_a_place_or_a_link() {
+    let place = message(json!({
+        "msgtype": "m.location", "body": "The gate", "geo_uri": "geo:52.5,13.25"
+    }));
+    assert_eq!(
+        send(&place, &Capabilities::default()),
+        Ok(
+            "📍 The gate\nhttps://www.openstreetmap.org/?mlat=52.5&mlon=13.25#map=16/52.5/13.25"
+                .into()
+        )
+    );
+    let mut profile = gatekeeper::profile::Profile::default();
+    profile.message.accepted.push("location".into());
+    let capabilities = Capabilities::new(&profile, 99, false);
+    assert!(matches!(
+        translated(&place, &capabilities),
+        Ok(Some(Body::Location(place))) if place.latitude == 52.5
+    ));
+    let nowhere = message(json!({"msgtype": "m.location", "body": "x", "geo_uri": "geo:100,0"}));
+    assert_eq!(translated(&nowhere, &capabilities), Err(Refusal::Nowhere));
+}
+
+#[test]
+fn quoted_words_give_way() {
+    assert_eq!(above("a\nb", "c", 99), "> a\n> b\nc");
+    assert_eq!(above("a long quotation", "c", 9), "c");
+}
+
+#[test]
+fn captions() {
+    let caption = |json| caption_of(&message(json).msgtype);
+    let url = "mxc://localhost/a";
+    assert_eq!(
+        caption(json!({"msgtype": "m.image", "body": "look", "filename": "a.png", "url": url})),
+        Some("look".into())
+    );
+    assert_eq!(
+        caption(json!({"msgtype": "m.file", "body": "a.pdf", "url": url})),
+        Some(String::new())
+    );
+    assert_eq!(caption(json!({"msgtype": "m.text", "body": "x"})), None);
 }
 
 #[test]
 fn too_long_is_refused_whole() {
-    let options = Options {
-        max_chars: 5,
-        ..Options::default()
-    };
+    let options = capabilities(5, false);
     let text = |body: &str| send(&RoomMessageEventContent::text_plain(body), &options);
     assert_eq!(text("äöüß😀"), Ok("äöüß😀".into()));
     assert_eq!(
@@ -179,7 +222,7 @@ proptest! {
     #[test]
     fn plain_text_comes_back_as_it_was(text in "\\PC*(\n\\PC*){0,3}") {
         prop_assume!(!text.trim().is_empty());
-        let sent = send(&RoomMessageEventContent::text_plain(&text), &Options::default()).expect("text");
+        let sent = send(&RoomMessageEventContent::text_plain(&text), &Capabilities::default()).expect("text");
         prop_assert_eq!(&sent, &text);
         prop_assert_eq!(receive(&sent).0, text);
     }
@@ -188,10 +231,10 @@ proptest! {
     /// and every word keeps its marks.
     #[test]
     fn formatting_comes_back(words in marked_words()) {
-        let sent = send(&html(&as_html(&words)), &Options::default()).expect("text");
+        let sent = send(&html(&as_html(&words)), &Capabilities::default()).expect("text");
         let (body, formatted) = receive(&sent);
         let formatted = formatted.unwrap_or(body);
-        let again = send(&html(&formatted), &Options::default()).expect("text");
+        let again = send(&html(&formatted), &Capabilities::default()).expect("text");
         prop_assert_eq!(&again, &sent);
         let visible = |text: &str| text.chars().filter(|c| !"*_~`".contains(*c)).collect::<String>();
         let words: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
@@ -200,7 +243,7 @@ proptest! {
 
     #[test]
     fn one_marked_word_keeps_exactly_its_marks(word in "[a-zäé0-9א😀]{1,6}", marks in any::<[bool; 4]>()) {
-        let sent = send(&html(&as_html(&[(word.clone(), marks)])), &Options::default()).expect("text");
+        let sent = send(&html(&as_html(&[(word.clone(), marks)])), &Capabilities::default()).expect("text");
         let signs = ['*', '_', '~', '`'];
         let signs: String = signs.into_iter().zip(marks).filter(|(_, marked)| *marked).map(|(sign, _)| sign).collect();
         let closing: String = signs.chars().rev().collect();
@@ -211,6 +254,6 @@ proptest! {
 
     #[test]
     fn any_html_is_taken_without_panic(text in "(<[/a-z]{1,4}( [a-z]=\"?)?>?|[^<]{0,4}){0,40}") {
-        let _ = to_whatsapp(&html(&text), "Alice", &Options::default());
+        let _ = translated(&html(&text), &Capabilities::default());
     }
 }
