@@ -6,6 +6,8 @@
 //! or by their JID.
 
 mod error;
+mod files;
+mod messages;
 mod page;
 mod phones;
 mod server;
@@ -18,7 +20,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 
 use self::error::Error;
@@ -67,7 +69,13 @@ pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
         .route("/control/phones/{number}", get(phones::show))
         .route(
             "/control/phones/{number}/messages",
-            get(phones::messages).post(phones::send),
+            get(phones::messages).post(messages::send),
+        )
+        .route("/control/phones/{number}/chats", get(phones::chats))
+        .route("/control/phones/{number}/uploads", put(files::upload))
+        .route(
+            "/control/phones/{number}/media/{id}",
+            get(files::show).post(files::fetch),
         )
         .route("/control/phones/{number}/reactions", post(phones::react))
         .route("/control/phones/{number}/edits", post(phones::edit))

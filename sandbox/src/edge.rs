@@ -1,13 +1,13 @@
-//! The gatekeeper's HTTP side, as partners see it: enlistment, the key set of its pushes, and the
-//! chat's WebSocket.
+//! The gatekeeper's HTTP side, as partners see it: enlistment, the key set of its pushes, the chat's
+//! WebSocket, the media server, and the proxy to partners' files.
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, Path, State, WebSocketUpgrade},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -19,7 +19,7 @@ use gatekeeper::{
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::{assumed::EnlistFailure, chat, world::World};
+use crate::{assumed::EnlistFailure, chat, media, world::World};
 
 /// Path of the enlistment.
 pub use gatekeeper::enlist::PATH as ENLIST_PATH;
@@ -42,6 +42,8 @@ pub(crate) fn router(world: Arc<World>, connections: TaskTracker) -> Router {
         .route(ENLIST_PATH, post(enlist))
         .route(JWKS_PATH, get(jwks))
         .route(CHAT_PATH, get(chat))
+        .route(media::FILE_PATH, get(file))
+        .route(media::DOWNLOAD_PATH, get(download))
         // More than a form may have, so that one that is too long is answered as a form is.
         .layer(DefaultBodyLimit::max(8 * MAX_FORM))
         .with_state(Context { world, connections })
@@ -94,6 +96,25 @@ async fn enlist(
 async fn jwks(State(Context { world, .. }): State<Context>) -> Response {
     let keys = vec![world.keys.signing.jwk().clone()];
     axum::Json(Jwks { keys }).into_response()
+}
+
+/// A file on the media server.
+async fn file(
+    State(Context { world, .. }): State<Context>,
+    Path((_, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    media::file(&world, &name, &headers).await
+}
+
+/// A partner's file, through the proxy.
+async fn download(
+    State(Context { world, .. }): State<Context>,
+    method: Method,
+    path: Path<(u16, String)>,
+    headers: HeaderMap,
+) -> Response {
+    media::download(world, method, path, headers).await
 }
 
 /// The chat.

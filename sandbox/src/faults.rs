@@ -33,19 +33,54 @@ pub struct Faults {
     /// A stanza to a partner user carries an attribute and a child that nobody knows.
     pub unknown_extras: f64,
     /// What is wrong with the token of the next pushes.
-    pub push_token: Option<PushFault>,
+    pub push_token: Option<TokenFault>,
+    /// What is wrong with the token with which the proxy fetches partners' files.
+    pub proxy_token: Option<TokenFault>,
+    /// What is wrong with the files that phones send.
+    pub media: Option<MediaFault>,
 }
 
-/// A way in which the token of a push can be wrong.
+/// A way in which a file of a phone can be wrong: at the media server, for as long as the fault is on,
+/// or in the message, for those that are sent meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PushFault {
+pub enum MediaFault {
+    /// The media server answers 410.
+    Gone,
+    /// The media server answers 404.
+    Missing,
+    /// The media server answers 403.
+    Forbidden,
+    /// The first half comes, as if it were all.
+    Truncated,
+    /// The connection breaks after the first half.
+    Cut,
+    /// The last byte is another one.
+    WrongMac,
+    /// One byte more comes.
+    TooLong,
+    /// The message names another hash of the file.
+    WrongHash,
+    /// The message names another hash of the encrypted file.
+    WrongEncHash,
+    /// The message says that the file is shorter than it is.
+    Shorter,
+    /// The message says that the file is longer than it is.
+    Longer,
+}
+
+/// A way in which a token of the sandbox can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenFault {
     /// It is meant for somebody else.
     WrongAud,
     /// It names a key that the sandbox does not publish.
     WrongKid,
     /// Its time is over.
     Expired,
+    /// There is none.
+    Absent,
 }
 
 /// A change of [`Faults`], as the control API takes it.
@@ -88,21 +123,59 @@ pub struct FaultsChange {
     pub unknown_extras: Option<f64>,
     /// See [`Faults::push_token`]; `"none"` makes the tokens right again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub push_token: Option<PushFaultChange>,
+    pub push_token: Option<TokenFaultChange>,
+    /// See [`Faults::proxy_token`]; `"none"` makes the tokens right again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_token: Option<TokenFaultChange>,
+    /// See [`Faults::media`]; `"none"` makes the files right again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<MediaFaultChange>,
 }
 
-/// [`PushFault`] or none of them.
+/// A [`MediaFault`], or `none` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MediaFaultChange {
+    /// A fault.
+    Fault(MediaFault),
+    /// The files are right.
+    None(NoFault),
+}
+
+/// The word `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PushFaultChange {
-    /// The tokens are right.
+pub enum NoFault {
+    /// Nothing is wrong.
     None,
-    /// See [`PushFault::WrongAud`].
-    WrongAud,
-    /// See [`PushFault::WrongKid`].
-    WrongKid,
-    /// See [`PushFault::Expired`].
-    Expired,
+}
+
+/// A [`TokenFault`], or `none` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenFaultChange {
+    /// A fault.
+    Fault(TokenFault),
+    /// The tokens are right.
+    None(NoFault),
+}
+
+impl From<TokenFaultChange> for Option<TokenFault> {
+    fn from(change: TokenFaultChange) -> Self {
+        match change {
+            TokenFaultChange::Fault(fault) => Some(fault),
+            TokenFaultChange::None(NoFault::None) => None,
+        }
+    }
+}
+
+impl From<MediaFaultChange> for Option<MediaFault> {
+    fn from(change: MediaFaultChange) -> Self {
+        match change {
+            MediaFaultChange::Fault(fault) => Some(fault),
+            MediaFaultChange::None(NoFault::None) => None,
+        }
+    }
 }
 
 /// A probability outside 0 to 1, by the name of its field.
@@ -146,12 +219,13 @@ impl Faults {
         next.delay_ms = change.delay_ms.unwrap_or(next.delay_ms);
         next.prekeys_exhausted = change.prekeys_exhausted.unwrap_or(next.prekeys_exhausted);
         if let Some(push_token) = change.push_token {
-            next.push_token = match push_token {
-                PushFaultChange::None => None,
-                PushFaultChange::WrongAud => Some(PushFault::WrongAud),
-                PushFaultChange::WrongKid => Some(PushFault::WrongKid),
-                PushFaultChange::Expired => Some(PushFault::Expired),
-            };
+            next.push_token = push_token.into();
+        }
+        if let Some(proxy_token) = change.proxy_token {
+            next.proxy_token = proxy_token.into();
+        }
+        if let Some(media) = change.media {
+            next.media = media.into();
         }
         Ok(next)
     }
@@ -224,6 +298,18 @@ mod tests {
             ..FaultsChange::default()
         };
         assert_eq!(faults.changed(&reset).unwrap(), Faults::default());
+    }
+
+    #[test]
+    fn words_of_faults_are_read() {
+        let change = |json: &str| serde_json::from_str::<FaultsChange>(json);
+        let on = change(r#"{"media":"wrong_mac","proxy_token":"absent"}"#).unwrap();
+        let faults = Faults::default().changed(&on).unwrap();
+        assert_eq!(faults.media, Some(MediaFault::WrongMac));
+        assert_eq!(faults.proxy_token, Some(TokenFault::Absent));
+        let off = change(r#"{"media":"none","proxy_token":"none"}"#).unwrap();
+        assert_eq!(faults.changed(&off).unwrap(), Faults::default());
+        assert!(change(r#"{"media":"melted"}"#).is_err());
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod events;
 mod faults;
 mod keys;
 mod mailbox;
+mod media;
 mod partner;
 mod phone;
 mod push;
@@ -52,22 +53,36 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::{clock::Clock, keys::ServerKeys, record::Recorder, world::World};
+use self::{
+    clock::Clock,
+    keys::ServerKeys,
+    media::Files,
+    record::Recorder,
+    world::{Parts, Work, World},
+};
 pub use self::{
     config::{Config, DEFAULT_AUDIENCE, PARTNER_JWKS_PATH, PartnerConfig, PartnerError},
     control::Addresses,
     edge::{CHAT_PATH, ENLIST_PATH, JWKS_PATH},
-    faults::{Faults, FaultsChange, PushFault, PushFaultChange},
+    faults::{
+        Faults, FaultsChange, MediaFault, MediaFaultChange, NoFault, TokenFault, TokenFaultChange,
+    },
     keys::KeysError,
     phone::{
         NotANumber, Number,
-        log::{Encrypted, Entry, Reaction, Status},
+        log::{Card, Encrypted, Entry, MediaState, Place, Reaction, Status},
     },
     state::StateError,
 };
 
 /// Time that connections get to say goodbye when the sandbox stops.
 const STOPPING: Duration = Duration::from_secs(3);
+
+/// Time to connect for a file.
+const MEDIA_CONNECT: Duration = Duration::from_secs(10);
+
+/// Time in which the next bytes of a file must come.
+const MEDIA_SILENCE: Duration = Duration::from_secs(60);
 
 /// How often what is too old is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -105,6 +120,9 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The folder of files cannot be made.
+    #[error("the folder for files cannot be made: {0}; see whether the disk has room")]
+    Files(io::Error),
     /// The keys cannot be made.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -122,6 +140,13 @@ impl Sandbox {
         // Fails when the process has a provider already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build()?;
+        let media_http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(MEDIA_CONNECT)
+            .read_timeout(MEDIA_SILENCE)
+            .build()?;
+        let files = Files::open(config.state.as_deref()).map_err(StartError::Files)?;
         let recorder = match &config.record {
             None => Recorder::default(),
             Some(path) => Recorder::create(path).map_err(|source| StartError::Record {
@@ -139,7 +164,15 @@ impl Sandbox {
             Some(saved) => (saved.keys()?, Clock::ahead_by(saved.ahead_ms())),
             None => (ServerKeys::generate()?, Clock::default()),
         };
-        let (world, pushed) = World::new(&config, keys, clock, recorder, http);
+        let parts = Parts {
+            keys,
+            clock,
+            recorder,
+            http,
+            media_http,
+            files,
+        };
+        let (world, Work { pushed, wanted }) = World::new(&config, parts);
         let world = Arc::new(world);
         if let Some(saved) = saved {
             saved.restore(&world)?;
@@ -149,6 +182,7 @@ impl Sandbox {
         let http = listen("http", config.http).await?;
         let tcp = listen("tcp", config.tcp).await?;
         let addresses = addresses(&world, &control.1, &http.1, &tcp.1);
+        world.listens_at(&addresses.http);
 
         let connections = TaskTracker::new();
         let stopping = world.stopping.clone();
@@ -172,6 +206,10 @@ impl Sandbox {
             )),
             tokio::spawn(until(
                 stopping.clone(),
+                media::deliver(Arc::clone(&world), wanted),
+            )),
+            tokio::spawn(until(
+                stopping.clone(),
                 partner::keep_fresh(Arc::clone(&world), config.jwks_interval),
             )),
             tokio::spawn(until(stopping.clone(), sweep(Arc::clone(&world)))),
@@ -182,6 +220,7 @@ impl Sandbox {
             tasks.push(tokio::spawn(until(stopping, keep)));
         }
         world.push_what_waits();
+        world.fetch_what_is_missing();
         info!(control = %addresses.control, http = %addresses.http, "the sandbox listens");
         Ok(Self {
             world,

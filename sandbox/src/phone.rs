@@ -4,9 +4,15 @@
 //! at once by the task of that user's connection, and what they send goes straight into mailboxes.
 //! Nothing but ciphertext passes between a phone and the rest, as it would on a wire.
 
+pub(crate) mod content;
+mod entry;
+mod foreign;
+pub(crate) mod held;
 pub(crate) mod log;
+pub(crate) mod options;
 mod receive;
 mod send;
+mod sent;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -18,18 +24,20 @@ use gatekeeper::{
         Bundle, Identity, MAX_PREKEY_ID, Peer, PreKey, SignalError, SignedPreKey, next_prekey_id,
     },
     stanza::{Jid, Node},
+    stanzas::Typing,
 };
-use serde::{Deserialize, Serialize};
 
-use self::log::Log;
-pub(crate) use self::send::SendError;
+use self::{held::Held, log::Log};
+pub(crate) use self::{
+    options::{Options, OptionsChange},
+    receive::typing_word,
+    send::SendError,
+    sent::{Sent, SentMessage},
+};
 use crate::account::Account;
 
 /// One-time prekeys that a phone has given out and not yet seen used.
 const OPEN_PREKEYS: usize = 1024;
-
-/// Sent messages that a phone keeps to answer retry receipts.
-const SENT: usize = 2048;
 
 /// A phone number in its canonical form: digits, without `+`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,57 +80,6 @@ impl std::fmt::Display for Number {
     }
 }
 
-/// How a phone behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Options {
-    /// Sends a delivery receipt for what it decrypts.
-    pub auto_receipts: bool,
-    /// Sends a read receipt as well, as if its owner were looking at the chat.
-    pub auto_read: bool,
-    /// Is connected. While it is not, the server keeps what is for it.
-    pub online: bool,
-    /// Its owner has turned third-party chats on. While they are off, partner users cannot find it
-    /// and what they send is refused.
-    pub third_party_chats: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            auto_receipts: true,
-            auto_read: false,
-            online: true,
-            third_party_chats: true,
-        }
-    }
-}
-
-/// A change of [`Options`]: what is named is set.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OptionsChange {
-    /// See [`Options::auto_receipts`].
-    pub auto_receipts: Option<bool>,
-    /// See [`Options::auto_read`].
-    pub auto_read: Option<bool>,
-    /// See [`Options::online`].
-    pub online: Option<bool>,
-    /// See [`Options::third_party_chats`].
-    pub third_party_chats: Option<bool>,
-}
-
-impl Options {
-    /// These options with `change` applied.
-    pub(crate) fn changed(self, change: OptionsChange) -> Self {
-        Self {
-            auto_receipts: change.auto_receipts.unwrap_or(self.auto_receipts),
-            auto_read: change.auto_read.unwrap_or(self.auto_read),
-            online: change.online.unwrap_or(self.online),
-            third_party_chats: change.third_party_chats.unwrap_or(self.third_party_chats),
-        }
-    }
-}
-
 /// A phone.
 #[derive(Debug)]
 pub(crate) struct Phone {
@@ -154,6 +111,12 @@ pub(crate) struct Inner {
     pub sent: Sent,
     /// How often it asked for a message again, by sender and id.
     pub asked: HashMap<(Jid, String), u8>,
+    /// What messages that are not text say, and where their files are, by chat and id.
+    pub held: HashMap<(Jid, String), Held>,
+    /// After how many seconds messages of a chat disappear.
+    pub timers: BTreeMap<Jid, u32>,
+    /// What a partner user was last seen doing, and when, in Unix milliseconds.
+    pub typing: HashMap<Jid, (Typing, u64)>,
 }
 
 /// A stanza that waits for a phone.
@@ -180,6 +143,9 @@ impl Phone {
             waiting: VecDeque::new(),
             sent: Sent::default(),
             asked: HashMap::new(),
+            held: HashMap::new(),
+            timers: BTreeMap::new(),
+            typing: HashMap::new(),
         };
         Ok(Self::with(number, inner))
     }
@@ -247,55 +213,6 @@ impl PhoneKeys {
             signed_prekey: self.signed.public(),
             prekey,
         })
-    }
-}
-
-/// What a phone sent.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sent {
-    order: VecDeque<(Jid, String)>,
-    messages: HashMap<(Jid, String), SentMessage>,
-}
-
-/// One sent message, as it was before encryption.
-#[derive(Clone, Debug)]
-pub(crate) struct SentMessage {
-    /// The padded protobuf.
-    pub plaintext: Vec<u8>,
-    /// The stanza's `type`.
-    pub kind: String,
-    /// The stanza's `edit`.
-    pub edit: Option<u8>,
-    /// Whether a receiver who cannot decrypt it should show nothing.
-    pub hidden: bool,
-    /// How often it was sent again.
-    pub retries: u8,
-}
-
-impl Sent {
-    /// Keeps a message; the oldest goes when there are too many.
-    pub(crate) fn keep(&mut self, to: Jid, id: String, message: SentMessage) {
-        let key = (to, id);
-        if self.messages.insert(key.clone(), message).is_none() {
-            self.order.push_back(key);
-        }
-        while self.order.len() > SENT {
-            if let Some(oldest) = self.order.pop_front() {
-                self.messages.remove(&oldest);
-            }
-        }
-    }
-
-    /// A message that was sent to somebody, to send it again.
-    pub(crate) fn get_mut(&mut self, to: &Jid, id: &str) -> Option<&mut SentMessage> {
-        self.messages.get_mut(&(to.clone(), id.to_owned()))
-    }
-
-    /// All of them, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(Jid, String), &SentMessage)> {
-        self.order
-            .iter()
-            .filter_map(|key| self.messages.get_key_value(key))
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::{sync::mpsc, time::sleep};
 use tracing::warn;
 
-use crate::{account::Account, clock::real_ms, faults::PushFault, world::World};
+use crate::{account::Account, clock::real_ms, faults::TokenFault, world::World};
 
 /// Time that a partner has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,10 +25,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pushes that are under way at the same time.
 const AT_ONCE: usize = 64;
 
-/// Lifetime of a push's token, in seconds.
+/// Lifetime of a token, in seconds.
 const LIFETIME: u64 = 3600;
 
-/// `iss` of a push's token.
+/// `iss` of a token.
 const ISSUER: &str = "WHATSAPP";
 
 /// Delivers pushes for the accounts that come in.
@@ -101,42 +101,48 @@ enum PushError {
 }
 
 async fn post(world: &World, account: &Account) -> Result<reqwest::StatusCode, PushError> {
-    let token = token(world, &account.partner.config.push_audience)?;
+    let audience = &account.partner.config.push_audience;
+    let token = token(world, audience, world.faults().push_token)?;
     let body = json!({"to": account.identifier}).to_string();
-    let answer = world
+    let mut request = world
         .http
         .post(account.partner.config.push_url())
         .version(reqwest::Version::HTTP_11)
         .timeout(TIMEOUT)
         .header(reqwest::header::CONTENT_TYPE, "application/json")
-        .bearer_auth(token)
-        .body(body)
-        .send()
-        .await?;
-    Ok(answer.status())
+        .body(body);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    Ok(request.send().await?.status())
 }
 
-/// The token of a push, with the fault that is on.
-fn token(world: &World, audience: &str) -> Result<String, TokenError> {
-    let fault = world.faults().push_token;
+/// A token for the partner of this audience, with a fault; nothing if the fault is that there is none.
+pub(crate) fn token(
+    world: &World,
+    audience: &str,
+    fault: Option<TokenFault>,
+) -> Result<Option<String>, TokenError> {
     let now = real_ms() / 1000;
-    let issued = if fault == Some(PushFault::Expired) {
+    let issued = if fault == Some(TokenFault::Expired) {
         now - 2 * LIFETIME
     } else {
         now
     };
     let audience = match fault {
-        Some(PushFault::WrongAud) => "https://somebody-else.invalid",
+        Some(TokenFault::WrongAud) => "https://somebody-else.invalid",
         _ => audience,
     };
     let claims = Claims::new(ISSUER, audience, issued, LIFETIME);
-    match fault {
-        Some(PushFault::WrongKid) => world
+    let token = match fault {
+        Some(TokenFault::Absent) => return Ok(None),
+        Some(TokenFault::WrongKid) => world
             .keys
             .signing
             .clone()
             .named("unpublished")
             .issue(&claims),
         _ => world.keys.signing.issue(&claims),
-    }
+    };
+    token.map(Some)
 }

@@ -23,7 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     account::{Account, Keys},
     keys::{KeysError, ServerKeys},
-    phone::{self, Number, Options, Phone, PhoneKeys, Sent, SentMessage, Waiting, log::Log},
+    media::Shelf,
+    phone::{
+        self, Number, Options, Phone, PhoneKeys, Sent, SentMessage, Waiting, held::Held, log::Log,
+    },
     world::World,
 };
 
@@ -127,6 +130,46 @@ struct SavedPhone {
     waiting: Vec<(Jid, u64, Blob)>,
     sent: Vec<SavedSent>,
     asked: Vec<(Jid, String, u8)>,
+    #[serde(default)]
+    held: Vec<SavedHeld>,
+    #[serde(default)]
+    timers: Vec<(Jid, u32)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedHeld {
+    with: Jid,
+    id: String,
+    body: Blob,
+    hosted: Option<String>,
+    received: Option<String>,
+}
+
+impl SavedHeld {
+    fn of((with, id): &(Jid, String), held: &Held) -> Self {
+        let on = |wanted: Shelf| {
+            let file = held.file.as_ref();
+            file.filter(|(shelf, _)| *shelf == wanted)
+                .map(|(_, name)| name.clone())
+        };
+        Self {
+            with: with.clone(),
+            id: id.clone(),
+            body: Blob(held.body.clone()),
+            hosted: on(Shelf::Hosted),
+            received: on(Shelf::Received),
+        }
+    }
+
+    fn restore(self) -> ((Jid, String), Held) {
+        let hosted = self.hosted.map(|name| (Shelf::Hosted, name));
+        let received = self.received.map(|name| (Shelf::Received, name));
+        let held = Held {
+            body: self.body.0,
+            file: hosted.or(received),
+        };
+        ((self.with, self.id), held)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,6 +178,8 @@ struct SavedSent {
     id: String,
     plaintext: Blob,
     kind: String,
+    #[serde(default)]
+    media_type: Option<String>,
     edit: Option<u8>,
     hidden: bool,
     retries: u8,
@@ -340,7 +385,7 @@ impl SavedPhone {
         Ok(Self {
             number: phone.number.to_string(),
             name: inner.name.clone(),
-            options: inner.options,
+            options: inner.options.clone(),
             identity: Blob(keys.identity.to_bytes().to_vec()),
             signed: Blob(keys.signed.to_bytes().to_vec()),
             open: keys
@@ -375,6 +420,7 @@ impl SavedPhone {
                     id: id.clone(),
                     plaintext: Blob(sent.plaintext.clone()),
                     kind: sent.kind.clone(),
+                    media_type: sent.media_type.clone(),
                     edit: sent.edit,
                     hidden: sent.hidden,
                     retries: sent.retries,
@@ -384,6 +430,16 @@ impl SavedPhone {
                 .asked
                 .iter()
                 .map(|((jid, id), count)| (jid.clone(), id.clone(), *count))
+                .collect(),
+            held: inner
+                .held
+                .iter()
+                .map(|(key, held)| SavedHeld::of(key, held))
+                .collect(),
+            timers: inner
+                .timers
+                .iter()
+                .map(|(jid, seconds)| (jid.clone(), *seconds))
                 .collect(),
         })
     }
@@ -426,6 +482,7 @@ impl SavedPhone {
             let message = SentMessage {
                 plaintext: saved.plaintext.0,
                 kind: saved.kind,
+                media_type: saved.media_type,
                 edit: saved.edit,
                 hidden: saved.hidden,
                 retries: saved.retries,
@@ -446,6 +503,9 @@ impl SavedPhone {
                 .into_iter()
                 .map(|(jid, id, count)| ((jid, id), count))
                 .collect(),
+            held: self.held.into_iter().map(SavedHeld::restore).collect(),
+            timers: self.timers.into_iter().collect(),
+            typing: HashMap::new(),
         };
         let number = Number::parse(&self.number).map_err(damaged)?;
         world.restore_phone(Phone::with(number, inner));

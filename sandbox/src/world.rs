@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
 };
@@ -27,6 +27,7 @@ use crate::{
     events::Events,
     faults::{Dice, Faults, FaultsChange, NotAProbability},
     keys::ServerKeys,
+    media::{Fetch, Files, Uploads},
     partner::{Partner, TokenRefused},
     phone::{Number, Phone},
     record::Recorder,
@@ -59,6 +60,15 @@ pub(crate) struct World {
     pub stopping: CancellationToken,
     /// For JWKS fetches and pushes.
     pub http: reqwest::Client,
+    /// For files: patient, and following nobody elsewhere.
+    pub media_http: reqwest::Client,
+    /// The folder of encrypted files.
+    pub files: Files,
+    /// Files that wait for the message that names them.
+    pub uploads: Uploads,
+    /// What phones shall fetch goes in here.
+    pub fetches: mpsc::UnboundedSender<Fetch>,
+    http_base: OnceLock<String>,
     faults: RwLock<Faults>,
     accounts: RwLock<Accounts>,
     phones: RwLock<BTreeMap<String, Arc<Phone>>>,
@@ -67,6 +77,26 @@ pub(crate) struct World {
     changed: AtomicBool,
     stream_error: AtomicU16,
     enlisting: Mutex<()>,
+}
+
+/// What a world is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub keys: ServerKeys,
+    pub clock: Clock,
+    pub recorder: Recorder,
+    pub http: reqwest::Client,
+    pub media_http: reqwest::Client,
+    pub files: Files,
+}
+
+/// What a world gives its workers to do.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// Users that need a push.
+    pub pushed: mpsc::UnboundedReceiver<Arc<Account>>,
+    /// Files that phones shall fetch.
+    pub wanted: mpsc::UnboundedReceiver<Fetch>,
 }
 
 #[derive(Debug, Default)]
@@ -87,15 +117,18 @@ pub(crate) enum PhoneError {
 }
 
 impl World {
-    /// A world without users and phones. Accounts that need a push come out of the receiver.
-    pub(crate) fn new(
-        config: &Config,
-        keys: ServerKeys,
-        clock: Clock,
-        recorder: Recorder,
-        http: reqwest::Client,
-    ) -> (Self, mpsc::UnboundedReceiver<Arc<Account>>) {
+    /// A world without users and phones.
+    pub(crate) fn new(config: &Config, parts: Parts) -> (Self, Work) {
         let (pushes, pushed) = mpsc::unbounded_channel();
+        let (fetches, wanted) = mpsc::unbounded_channel();
+        let Parts {
+            keys,
+            clock,
+            recorder,
+            http,
+            media_http,
+            files,
+        } = parts;
         let partners = config
             .partners
             .iter()
@@ -115,6 +148,11 @@ impl World {
             log_limit: config.log_limit,
             stopping: CancellationToken::new(),
             http,
+            media_http,
+            files,
+            uploads: Uploads::default(),
+            fetches,
+            http_base: OnceLock::new(),
             faults: RwLock::new(Faults {
                 seed: config.seed,
                 ..Faults::default()
@@ -127,7 +165,18 @@ impl World {
             stream_error: AtomicU16::new(0),
             enlisting: Mutex::new(()),
         };
-        (world, pushed)
+        (world, Work { pushed, wanted })
+    }
+
+    /// Base address of the gatekeeper's HTTP side; empty until it listens.
+    pub(crate) fn http_base(&self) -> String {
+        self.http_base.get().cloned().unwrap_or_default()
+    }
+
+    /// Notes where the gatekeeper's HTTP side listens.
+    pub(crate) fn listens_at(&self, http_base: &str) {
+        // It listens once.
+        let _ = self.http_base.set(http_base.to_owned());
     }
 
     // ---- faults
@@ -413,7 +462,11 @@ impl World {
             inner
                 .waiting
                 .retain(|waiting| waiting.queued_ms.saturating_add(LIMIT_MS) > now_ms);
+            if inner.disappear(self, now_ms) {
+                self.touch();
+            }
         }
+        self.files.sweep(now_ms);
     }
 
     // ---- small things

@@ -23,6 +23,12 @@ use crate::{account::Account, phone::Number, world::World};
 /// Users that one fetch of keys or one contact query may name.
 const AT_ONCE: usize = 1000;
 
+/// Namespace of the query for media hosts.
+const MEDIA: &str = "w:m";
+
+/// Seconds for which the answer to it holds.
+const MEDIA_TTL: u64 = 300;
+
 /// The answer to an iq; nothing to one that is itself an answer.
 pub(super) fn answer(
     world: &Arc<World>,
@@ -69,6 +75,7 @@ pub(super) fn answer(
         },
         Some(privacy::XMLNS) => privacy_answer(account, &head, node).unwrap_or_else(bad),
         Some(ib::DIRTY) => head.result(),
+        Some(MEDIA) if node.child_named("media_conn").is_some() => media_hosts(world, &head),
         Some(invented::ACCOUNT) if invented::is_delete_account(node) => {
             session.reply(head.result());
             world.remove(account, "deleted");
@@ -137,6 +144,20 @@ fn key_answer(
         }
         KeysRequest::Fetch(_) => return None,
     })
+}
+
+/// Where files are uploaded and fetched: the sandbox's own HTTP side.
+fn media_hosts(world: &World, head: &IqHead) -> Node {
+    let base = world.http_base();
+    let host = base.split_once("://").map_or("", |(_, host)| host);
+    head.result().child(
+        Node::new("media_conn")
+            .attr("auth", world.fresh_id())
+            .attr("ttl", MEDIA_TTL)
+            .attr("auth_ttl", MEDIA_TTL)
+            .attr("max_buckets", 12_u64)
+            .child(Node::new("host").attr("hostname", host)),
+    )
 }
 
 fn bundle_of(world: &World, jid: &Jid) -> Result<gatekeeper::signal::Bundle, u16> {

@@ -61,6 +61,7 @@ impl From<SendError> for Error {
             _ => StatusCode::CONFLICT,
         };
         let cure = match error {
+            SendError::NoText(_) => "edit a text, or a file that has a text under it",
             SendError::NoMessage(_) | SendError::NotOwn(_) => {
                 "look for the id with GET /control/phones/{number}/messages?with=…"
             }

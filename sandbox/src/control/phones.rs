@@ -1,13 +1,16 @@
 //! Phones: making them, and what their owners do.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
     extract::{Path, Query, State},
     http::StatusCode,
 };
-use gatekeeper::stanzas::{ReceiptKind, Typing};
+use gatekeeper::{
+    stanza::Jid,
+    stanzas::{ReceiptKind, Typing},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,11 +19,12 @@ use crate::{
     account::Account,
     phone::{
         Number, Options, OptionsChange, Phone,
-        log::{Entry, Log},
+        log::{Entry, Log, Status},
+        options, typing_word,
     },
 };
 
-type Answer<T = Json<Value>> = Result<T, Error>;
+pub(super) type Answer<T = Json<Value>> = Result<T, Error>;
 
 /// A phone as the control API shows it.
 #[derive(Debug, Serialize)]
@@ -36,17 +40,20 @@ pub(super) struct Shown {
     waiting: usize,
 }
 
+/// How a partner user is called.
+fn name_of(context: &Context, jid: &Jid) -> String {
+    let account = context.world.account_named(&jid.to_string());
+    account.map_or_else(|| jid.to_string(), |account| account.identifier.clone())
+}
+
 fn shown(context: &Context, phone: &Phone) -> Shown {
     let inner = phone.lock();
-    let name_of = |jid: &gatekeeper::stanza::Jid| {
-        let account = context.world.account_named(&jid.to_string());
-        account.map_or_else(|| jid.to_string(), |account| account.identifier.clone())
-    };
+    let name_of = |jid: &Jid| name_of(context, jid);
     Shown {
         number: phone.number.to_string(),
         name: inner.name.clone(),
         jid: phone.jid.to_string(),
-        options: inner.options,
+        options: inner.options.clone(),
         chats: inner
             .chats
             .iter()
@@ -78,7 +85,7 @@ fn parse(number: &str) -> Answer<Number> {
 }
 
 /// The partner user that a request names.
-fn account(context: &Context, name: &str) -> Answer<Arc<Account>> {
+pub(super) fn account(context: &Context, name: &str) -> Answer<Arc<Account>> {
     context.world.account_named(name).ok_or_else(|| {
         Error::missing(
             format!("no enlisted user is called `{name}`"),
@@ -119,58 +126,6 @@ pub(super) async fn show(
     Path(number): Path<String>,
 ) -> Answer<Json<Shown>> {
     Ok(Json(shown(&context, &*phone(&context, &number)?)))
-}
-
-/// The kinds of message that design and field know; of these the sandbox sends those in [`SENT`].
-const KINDS: [&str; 11] = [
-    "text", "image", "video", "voice", "audio", "document", "sticker", "location", "contact",
-    "poll", "unknown",
-];
-
-/// The kinds that phones can send.
-const SENT: [&str; 1] = ["text"];
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewMessage {
-    to: String,
-    kind: String,
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    reply_to: Option<String>,
-}
-
-pub(super) async fn send(
-    State(context): State<Context>,
-    Path(number): Path<String>,
-    Body(message): Body<NewMessage>,
-) -> Answer {
-    let phone = phone(&context, &number)?;
-    let account = account(&context, &message.to)?;
-    if !SENT.contains(&message.kind.as_str()) {
-        let known = KINDS.contains(&message.kind.as_str());
-        let cause = if known {
-            "cannot be sent by this version"
-        } else {
-            "is not known"
-        };
-        return Err(Error::bad(
-            format!("the kind `{}` {cause}", message.kind),
-            format!("send one of: {}", SENT.join(", ")),
-        ));
-    }
-    let text = message
-        .text
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| {
-            Error::bad(
-                "a message of kind `text` has no text",
-                "put what it says into `text`",
-            )
-        })?;
-    let id = phone.send_text(&context.world, &account, &text, message.reply_to.as_deref())?;
-    Ok(Json(json!({"id": id})))
 }
 
 #[derive(Debug, Deserialize)]
@@ -219,6 +174,34 @@ fn after(log: &Log, id: &str) -> Answer<Vec<Entry>> {
         .collect();
     found.reverse();
     Ok(found)
+}
+
+/// The chats of a phone, with what is going on in them.
+pub(super) async fn chats(
+    State(context): State<Context>,
+    Path(number): Path<String>,
+) -> Answer<Json<Vec<Value>>> {
+    let phone = phone(&context, &number)?;
+    let inner = phone.lock();
+    // Somebody may type before there is a first message.
+    let with: BTreeSet<&Jid> = inner.chats.keys().chain(inner.typing.keys()).collect();
+    let chats = with.into_iter().map(|jid| {
+        let log = inner.chats.get(jid);
+        let typing = inner.typing.get(jid);
+        let unread = |entry: &&Entry| !entry.from_me && entry.status < Status::Read;
+        json!({
+            "with": name_of(&context, jid),
+            "jid": jid,
+            "messages": log.map_or(0, Log::len),
+            "unread": log.map_or(0, |log| log.iter().filter(unread).count()),
+            "last": log.and_then(|log| log.iter().next_back()),
+            "typing": typing.map(|(typing, _)| typing_word(*typing)),
+            "typing_ts": typing.map(|(_, ts)| ts),
+            "timer": inner.timers.get(jid).copied().unwrap_or(0),
+            "blocked": inner.blocked.contains(jid),
+        })
+    });
+    Ok(Json(chats.collect()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -396,8 +379,11 @@ pub(super) async fn options(
 ) -> Answer<Json<Options>> {
     let phone = phone(&context, &number)?;
     let mut inner = phone.lock();
-    let options = inner.options.changed(change);
-    inner.options = options;
+    let options = inner.options.changed(change).map_err(|error| {
+        let known: Vec<_> = options::kinds().collect();
+        Error::bad(error.to_string(), format!("use of: {}", known.join(", ")))
+    })?;
+    inner.options = options.clone();
     drop(inner);
     phone.catch_up(&context.world);
     Ok(Json(options))

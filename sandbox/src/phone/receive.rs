@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gatekeeper::{
+    assumed,
     message::{self, Body},
     padding::unpad,
     signal::{self, EncKind, IdentityChange, LocalKeys, SignalError},
@@ -16,9 +17,9 @@ use serde_json::json;
 
 use super::{
     Inner, Phone, Waiting,
-    log::{Entry, Status},
+    log::{Entry, MediaState, Status},
 };
-use crate::{account::Account, world::World};
+use crate::{account::Account, media::Fetch, world::World};
 
 /// Messages that a phone may have asked for again and not got yet; the counts of all begin anew when
 /// there are more.
@@ -66,11 +67,29 @@ impl Phone {
     }
 }
 
-fn typing_word(typing: Typing) -> &'static str {
+pub(crate) fn typing_word(typing: Typing) -> &'static str {
     match typing {
         Typing::Composing => "composing",
         Typing::Recording => "recording",
         Typing::Paused => "paused",
+    }
+}
+
+/// Tells the sender that messages of this kind are not shown here.
+fn refuse(
+    world: &World,
+    phone: &Phone,
+    from: &Arc<Account>,
+    stanza: &OutgoingMessage,
+    body: &Body,
+) {
+    world.events.emit("refused", || {
+        json!({"phone": phone.number.to_string(), "with": from.identifier,
+               "message": stanza.id, "kind": body.word()})
+    });
+    let now = world.clock.now();
+    if let Some(refusal) = assumed::unsupported(phone.jid.clone(), stanza.id.clone(), now) {
+        from.deliver(world, refusal);
     }
 }
 
@@ -101,6 +120,9 @@ impl Inner {
             }
             "chatstate" => {
                 if let Ok(chatstate) = ChatState::parse(node, Origin::Client) {
+                    let now = world.clock.now_ms();
+                    self.typing
+                        .insert(from.jid.clone(), (chatstate.typing, now));
                     world.events.emit("typing", || {
                         json!({"phone": phone.number.to_string(), "with": from.identifier,
                                "state": typing_word(chatstate.typing)})
@@ -131,6 +153,10 @@ impl Inner {
             match self.open(world, phone, from, enc) {
                 Ok((kind, body)) => {
                     self.asked.remove(&(from.jid.clone(), stanza.id.clone()));
+                    if self.options.refused.contains(body.word()) {
+                        refuse(world, phone, from, stanza, &body);
+                        return;
+                    }
                     self.show(world, phone, from, stanza, kind, body);
                     self.delivered(world, phone, from, &stanza.id);
                     return;
@@ -204,21 +230,23 @@ impl Inner {
                        "message": target})
             });
         };
-        let mut entry = Entry::new(stanza.id.clone(), false, "text", world.clock.now_ms());
-        match body {
+        // Whoever has written something has stopped typing.
+        self.typing.remove(&from.jid);
+        match &body {
             Body::Reaction { target, emoji, .. } => {
                 if let Some(entry) = log.get_mut(&target.id) {
-                    entry.react(&from.identifier, &emoji);
+                    entry.react(&from.identifier, emoji);
                 }
                 tell("reaction", &target.id);
                 return;
             }
             Body::Edit { target, body, .. } => {
-                if let Some(entry) = log.get_mut(&target.id).filter(|entry| !entry.from_me)
-                    && let Body::Text { text, .. } = *body
-                {
-                    entry.text = Some(text);
-                    entry.edited = true;
+                if let Some(entry) = log.get_mut(&target.id).filter(|entry| !entry.from_me) {
+                    match &**body {
+                        Body::Text { text, .. } => entry.edit(Some(text.clone())),
+                        Body::Media(media) => entry.edit(media.caption.clone()),
+                        _ => {}
+                    }
                 }
                 tell("edit", &target.id);
                 return;
@@ -226,19 +254,24 @@ impl Inner {
             Body::Revoke { target } => {
                 if let Some(entry) = log.get_mut(&target.id).filter(|entry| !entry.from_me) {
                     entry.revoke();
+                    self.let_go(world, &from.jid, &target.id);
                 }
                 tell("revoke", &target.id);
                 return;
             }
-            Body::Text { text, context } => {
-                entry.text = Some(text);
-                entry.reply_to = context.reply_to.map(|quote| quote.stanza_id);
+            Body::Timer { seconds } => {
+                self.timers.insert(from.jid.clone(), *seconds);
             }
-            Body::Unknown { kind } => entry.kind = kind,
-            other => other.kind().clone_into(&mut entry.kind),
+            _ => {}
         }
+        let mut entry = Entry::new(stanza.id.clone(), false, "text", world.clock.now_ms());
+        entry.say(&body);
         entry.encrypted = Some(kind.into());
         entry.status = Status::Delivered;
+        let is_file = matches!(body, Body::Media(_));
+        entry.media = is_file.then_some(MediaState::Fetching);
+        self.hold(&from.jid, &stanza.id, &body, None);
+        let log = self.chats.entry(from.jid.clone()).or_default();
         if let Some(placeholder) = log.get_mut(&stanza.id) {
             *placeholder = Entry {
                 ts: placeholder.ts,
@@ -247,6 +280,13 @@ impl Inner {
             tell("decrypted", &stanza.id);
         } else {
             self.append(world, phone, from, entry);
+        }
+        if is_file {
+            world.fetch(Fetch {
+                phone: phone.number.clone(),
+                with: from.jid.clone(),
+                id: stanza.id.clone(),
+            });
         }
     }
 
@@ -329,7 +369,9 @@ impl Inner {
     fn ticks(&mut self, world: &World, phone: &Phone, from: &Account, receipt: &Receipt) {
         let status = match receipt.kind {
             ReceiptKind::Delivery => Status::Delivered,
-            ReceiptKind::Read => Status::Read,
+            ReceiptKind::Read if self.options.read_receipts => Status::Read,
+            // Who hides what was read does not see what others have read.
+            ReceiptKind::Read => Status::Delivered,
             ReceiptKind::Played => Status::Played,
             _ => return,
         };

@@ -38,6 +38,9 @@ pub(crate) enum SendError {
     /// The message is not the phone's own.
     #[error("message `{0}` is not this phone's own")]
     NotOwn(String),
+    /// The message has no text that could be another one.
+    #[error("message `{0}` has no text")]
+    NoText(String),
     /// The encryption failed, e.g. on a bundle with a bad signature.
     #[error("the message cannot be encrypted: {0}")]
     Signal(#[from] SignalError),
@@ -48,7 +51,7 @@ pub(crate) enum SendError {
 
 impl Phone {
     /// Whether it can send to `account` now.
-    fn check(&self, inner: &Inner, account: &Account) -> Result<(), SendError> {
+    pub(super) fn check(&self, inner: &Inner, account: &Account) -> Result<(), SendError> {
         if account.lock().gone {
             return Err(SendError::Gone);
         }
@@ -62,41 +65,6 @@ impl Phone {
             return Err(SendError::Blocked);
         }
         Ok(())
-    }
-
-    /// Sends a text; returns its id.
-    pub(crate) fn send_text(
-        &self,
-        world: &World,
-        account: &Arc<Account>,
-        text: &str,
-        reply_to: Option<&str>,
-    ) -> Result<String, SendError> {
-        let mut inner = self.lock();
-        self.check(&inner, account)?;
-        let reply = reply_to
-            .map(|id| {
-                let entry = inner.chats.get(&account.jid).and_then(|log| log.get(id));
-                entry
-                    .map(|entry| self.quote(entry, account))
-                    .ok_or_else(|| SendError::NoMessage(id.to_owned()))
-            })
-            .transpose()?;
-        let id = world.fresh_id();
-        let body = Body::Text {
-            text: text.to_owned(),
-            context: Context {
-                reply_to: reply,
-                ..Context::default()
-            },
-        };
-        let kind = inner.say(world, self, account, &id, &body)?;
-        let mut entry = Entry::new(id.clone(), true, "text", world.clock.now_ms());
-        entry.text = Some(text.to_owned());
-        entry.reply_to = reply_to.map(str::to_owned);
-        entry.encrypted = Some(kind.into());
-        inner.append(world, self, account, entry);
-        Ok(id)
     }
 
     /// Reacts to a message; an empty emoji takes the reaction back. Returns the stanza's id.
@@ -128,7 +96,7 @@ impl Phone {
         Ok(id)
     }
 
-    /// Replaces the text of one of its own messages. Returns the stanza's id.
+    /// Replaces the text of one of its own messages, or the text under its file. Returns the stanza's id.
     pub(crate) fn edit(
         &self,
         world: &World,
@@ -138,19 +106,34 @@ impl Phone {
     ) -> Result<String, SendError> {
         let mut inner = self.lock();
         self.check(&inner, account)?;
-        if !inner.entry(account, target)?.from_me {
+        let entry = inner.entry(account, target)?;
+        if !entry.from_me {
             return Err(SendError::NotOwn(target.to_owned()));
         }
+        let is_text = entry.text.is_some();
+        let new = match inner.held_body(&account.jid, target) {
+            Some(Body::Media(mut media)) if media.kind.carries_caption() => {
+                media.caption = Some(text.to_owned());
+                media.context = Context::default();
+                Body::Media(media)
+            }
+            None if is_text => Body::text(text),
+            _ => return Err(SendError::NoText(target.to_owned())),
+        };
         let body = Body::Edit {
             target: key(target, true, account),
-            body: Box::new(Body::text(text)),
+            body: Box::new(new.clone()),
             timestamp_ms: timestamp(world),
         };
         let id = world.fresh_id();
         inner.say(world, self, account, &id, &body)?;
-        let entry = inner.entry(account, target)?;
-        entry.text = Some(text.to_owned());
-        entry.edited = true;
+        inner.entry(account, target)?.edit(Some(text.to_owned()));
+        let held = inner
+            .held
+            .get_mut(&(account.jid.clone(), target.to_owned()));
+        if let Some(held) = held {
+            held.body = message::encode(&new)?;
+        }
         world.touch();
         world.events.emit("edit", || {
             json!({"phone": self.number.to_string(), "with": account.identifier, "message": target})
@@ -176,6 +159,7 @@ impl Phone {
         let id = world.fresh_id();
         inner.say(world, self, account, &id, &body)?;
         inner.entry(account, target)?.revoke();
+        inner.let_go(world, &account.jid, target);
         world.touch();
         world.events.emit("revoke", || {
             json!({"phone": self.number.to_string(), "with": account.identifier, "message": target})
@@ -230,15 +214,15 @@ impl Inner {
         world.events.emit("message", || {
             json!({"phone": phone.number.to_string(), "with": account.identifier, "message": entry})
         });
-        self.chats
-            .entry(account.jid.clone())
-            .or_default()
-            .push(entry, world.log_limit);
+        let log = self.chats.entry(account.jid.clone()).or_default();
+        for id in log.push(entry, world.log_limit) {
+            self.let_go(world, &account.jid, &id);
+        }
         world.touch();
     }
 
     /// Encrypts and sends; keeps the plaintext for a retry receipt. Returns how it was encrypted.
-    fn say(
+    pub(super) fn say(
         &mut self,
         world: &World,
         phone: &Phone,
@@ -249,10 +233,23 @@ impl Inner {
         let message = SentMessage {
             plaintext: pad(message::encode(body)?, rand::random()),
             kind: body.stanza_type().to_owned(),
+            media_type: body.media_type().map(str::to_owned),
             edit: body.stanza_edit().and_then(|edit| edit.parse().ok()),
             hidden: body.hidden_when_undecryptable(),
             retries: 0,
         };
+        self.dispatch(world, phone, account, id, message)
+    }
+
+    /// As [`Self::say`], of what is written already.
+    pub(super) fn dispatch(
+        &mut self,
+        world: &World,
+        phone: &Phone,
+        account: &Arc<Account>,
+        id: &str,
+        message: SentMessage,
+    ) -> Result<EncKind, SendError> {
         let kind = self.transmit(world, phone, account, id, &message)?;
         self.sent.keep(account.jid.clone(), id.to_owned(), message);
         Ok(kind)
@@ -282,6 +279,7 @@ impl Inner {
         );
         enc.count = message.retries;
         enc.decrypt_fail_hide = message.hidden;
+        enc.media_type.clone_from(&message.media_type);
         let mut stanza = IncomingMessage::text(phone.jid.clone(), id, world.clock.now(), enc);
         stanza.kind.clone_from(&message.kind);
         stanza.edit = message.edit;
@@ -323,8 +321,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends a receipt and marks the messages. The server lets read receipts through only for users
-    /// who have them on.
+    /// Sends a receipt and marks the messages. Read receipts go out only while the phone's owner has them
+    /// on, and the server lets them through only for users who have them on too.
     pub(super) fn receipt(
         &mut self,
         world: &World,
@@ -349,7 +347,8 @@ impl Inner {
             json!({"phone": phone.number.to_string(), "with": account.identifier,
                    "from_me": true, "type": status, "ids": ids})
         });
-        if status > Status::Delivered && !account.lock().read_receipts {
+        let hidden = status == Status::Read && !self.options.read_receipts;
+        if hidden || (status > Status::Delivered && !account.lock().read_receipts) {
             return;
         }
         let receipt = Receipt::new(
@@ -379,19 +378,26 @@ fn timestamp(world: &World) -> i64 {
     i64::try_from(world.clock.now_ms()).unwrap_or(i64::MAX)
 }
 
-impl Phone {
+impl Inner {
     /// What a reply shows of the message that it answers.
-    fn quote(&self, entry: &Entry, account: &Account) -> Quote {
+    pub(super) fn quote(
+        &mut self,
+        phone: &Phone,
+        account: &Account,
+        id: &str,
+    ) -> Result<Quote, SendError> {
+        let held = self.held_body(&account.jid, id);
+        let entry = self.entry(account, id)?;
         let author = if entry.from_me {
-            &self.jid
+            &phone.jid
         } else {
             &account.jid
         };
-        let body = entry.text.as_deref().map(|text| Box::new(Body::text(text)));
-        Quote {
+        let body = held.or_else(|| entry.text.as_deref().map(Body::text));
+        Ok(Quote {
             stanza_id: entry.id.clone(),
             participant: Some(author.to_string()),
-            body,
-        }
+            body: body.map(Box::new),
+        })
     }
 }
