@@ -6,6 +6,7 @@
 
 mod check;
 mod load;
+mod media;
 mod messages;
 mod permissions;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     check::Problem,
     load::{ConfigError, EXAMPLE, SECRETS},
+    media::Media,
     messages::Messages,
     permissions::{Level, Permissions},
 };
@@ -40,6 +42,8 @@ pub struct Config {
     pub public: Public,
     /// Where everything is kept.
     pub database: Database,
+    /// Files on their way.
+    pub media: Media,
     /// The WhatsApp side.
     pub gatekeeper: Gatekeeper,
     /// What senders are told of their messages.

@@ -31,6 +31,7 @@ use crate::{
     lanes::{KeyedLocks, Lanes},
     later::Later,
     logins::Logins,
+    media::Media,
     passes::Hold,
     receipts::{self, Receipts},
     sessions::Sessions,
@@ -67,6 +68,8 @@ pub(crate) enum Wake {
     Typing(OwnedRoomId),
     /// Whether a login's contact types.
     ContactTypes(String, String),
+    /// Hosted files that have ended.
+    Media,
 }
 
 /// What all flows share.
@@ -78,6 +81,7 @@ pub struct Core {
     pub(crate) puppets: Puppets,
     pub(crate) profile: Arc<Profile>,
     pub(crate) http: reqwest::Client,
+    pub(crate) media: Media,
     pub(crate) server: OwnedServerName,
     pub(crate) bot: OwnedUserId,
     pub(crate) sessions: Sessions,
@@ -110,6 +114,7 @@ impl Core {
         puppets: Puppets,
         profile: Profile,
         http: reqwest::Client,
+        media: Media,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
             let waker = this.clone();
@@ -143,6 +148,7 @@ impl Core {
                 puppets,
                 profile: Arc::new(profile),
                 http,
+                media,
             }
         })
     }
@@ -158,7 +164,7 @@ impl Core {
         }
         let waker = core.clone();
         let lanes = match &wake {
-            Wake::Reports(..) => &self.background,
+            Wake::Reports(..) | Wake::Media => &self.background,
             Wake::Seen(..) | Wake::Read(_) | Wake::Typing(_) | Wake::ContactTypes(..) => {
                 &self.fleeting
             }
@@ -181,6 +187,7 @@ impl Core {
                     Wake::ContactTypes(login, peer) => {
                         typing::contact_pass(&core, &login, &peer).await;
                     }
+                    Wake::Media => crate::media::sweep(&core).await,
                     Wake::Chat(..) => {}
                 }
             }

@@ -28,6 +28,7 @@ use crate::{
     core::Core,
     ids,
     lanes::Lanes,
+    media,
     passes::Hold,
     placeholders, portals, posting, retries,
     sessions::{Session, SessionError},
@@ -192,16 +193,18 @@ async fn handle(
 ) -> Result<usize, Hold> {
     let mut finished = stanzas.len();
     let order: Vec<String> = stanzas.iter().map(|stanza| stanza.id.clone()).collect();
-    let mut known = known(core, login, peer, &stanzas).await?;
+    let known = known(core, login, peer, &stanzas).await?;
     let mut receipts: Vec<Node> = Vec::new();
     let mut fresh = Vec::new();
+    let mut seen = HashSet::new();
     for stanza in stanzas {
-        if known.insert(stanza.id.clone()) {
-            fresh.push(stanza);
-        } else {
-            // It came before and its receipt did not arrive, or the gatekeeper sent it twice.
+        if known.contains(&stanza.id) {
+            // It came before and its receipt did not arrive.
             receipts.extend(core.profile.taken(&stanza));
+        } else if seen.insert(stanza.id.clone()) {
+            fresh.push(stanza);
         }
+        // Else the gatekeeper sent it twice: one receipt does for both, and only when it is written.
     }
     if !fresh.is_empty() {
         let (portal, room) = portals::ensure(core, login, peer).await?;
@@ -239,11 +242,15 @@ async fn handle(
             session,
             mut batch,
             retries: again,
+            count,
             ..
         } = work;
         session.save(&mut batch, core.now());
         ghost.commit_with(batch).await?;
         drop(session);
+        for stanza in fresh.iter().take(count) {
+            media::fetched(core, login, peer, &stanza.id);
+        }
         core.wake_sends(&room);
         for retry in again {
             retries::ask(core, login, retry).await;
@@ -364,8 +371,9 @@ impl Work<'_> {
 
     /// Puts what was read into the room.
     async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
-        self.send(stanza, "", "m.room.message", &translate::to_matrix(body))
-            .await?;
+        let content = media::content(self.core, self.portal, &stanza.id, body, &mut self.batch)?;
+        let content = content.unwrap_or_else(|| translate::to_matrix(body));
+        self.send(stanza, "", "m.room.message", &content).await?;
         if self.unread.contains_key(&stanza.id) {
             let (login, peer) = (&self.portal.login, &self.portal.peer);
             undecryptable::done(&mut self.batch, login, peer, &stanza.id);

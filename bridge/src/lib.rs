@@ -26,6 +26,7 @@ mod later;
 pub mod log;
 mod logins;
 mod management;
+pub mod media;
 mod notices;
 mod outgoing;
 mod passes;

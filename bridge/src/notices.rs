@@ -12,6 +12,7 @@ use store::{
 
 use crate::{
     core::{Core, Wake},
+    media,
     passes::Hold,
 };
 
@@ -225,6 +226,8 @@ pub(crate) async fn refused_by_gatekeeper(
     let result = async {
         match message_of(core, login, stanza_id).await? {
             Some((event, portal)) => {
+                // Nobody will fetch its file.
+                media::end(core, &event).await?;
                 post(core, &portal, Notice::refused(&event, why), Batch::new()).await
             }
             None => Ok(()),

@@ -20,7 +20,7 @@ use store::{Batch, LogId, inbox, messages, outbox, portals::Portal};
 use self::compose::{Event, Part, Read};
 use crate::{
     core::Core,
-    directory,
+    directory, media,
     notices::{self, Notice},
     passes::Hold,
     sessions::{Session, SessionError},
@@ -82,6 +82,7 @@ pub(crate) async fn handle(
                     refuse(core, portal, &event, text).await?;
                 }
             },
+            Ok(Read::Done) => {}
             Ok(Read::Refused(text)) => {
                 let done = std::mem::take(&mut done);
                 send(core, portal, std::mem::take(&mut ready), done).await?;
@@ -124,6 +125,11 @@ fn is_about(event: &inbox::Event) -> bool {
 async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<Read, Hold> {
     if event.sender != portal.login {
         return Ok(Read::nothing());
+    }
+    match event.kind.as_str() {
+        "m.room.redaction" => media::redacted(core, portal, &event.body).await?,
+        "m.reaction" if media::again(core, portal, event).await? => return Ok(Read::Done),
+        _ => {}
     }
     let event = Event {
         id: &event.event_id,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use puppeting::{HttpError, PuppetError};
 
 /// Why a room or contact must wait. What was committed before stays done; the rest is tried again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Hold {
     /// When to try again; the default grows with each attempt.
     pub(crate) after: Option<Duration>,

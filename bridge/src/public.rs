@@ -1,10 +1,12 @@
-//! What the gatekeeper asks of the bridge: the key set that verifies its tokens, and pushes (G 1.2, G 7).
+//! What the gatekeeper asks of the bridge: the key set that verifies its tokens, pushes, and the files that users send
+//! (G 1.2, G 7, G 6.2).
 //!
 //! A push says that something waits for a user whose login is not connected. It is signed by the gatekeeper; its key set is
 //! fetched, kept, and fetched again when an unknown key turns up, but not more often than now and then, so that
 //! forged tokens cannot make the bridge ask without end.
 
 mod keys;
+mod media;
 
 use std::{
     fmt,
@@ -23,9 +25,13 @@ use axum::{
 use gatekeeper::token::Jwks;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 pub(crate) use self::keys::fetch as fetch_keys;
-pub use self::keys::{KeyError, Keys, PushRefused, TokenRefused};
+pub use self::{
+    keys::{KeyError, Keys, PushRefused, TokenRefused},
+    media::{Found, Shelf},
+};
 use crate::{
     appservice::{SinkError, bearer},
     config::Config,
@@ -53,16 +59,25 @@ pub struct Public {
     config: Arc<Config>,
     keys: Arc<Keys>,
     sink: Arc<dyn PushSink>,
+    shelf: Arc<dyn Shelf>,
+    downloads: Arc<Semaphore>,
 }
 
 impl Public {
-    /// A router's state: pushes are checked with `keys`, and `sink` gets them.
+    /// A router's state: tokens are checked with `keys`, pushes go to `sink`, files come from `shelf`.
     #[must_use]
-    pub fn new(config: Arc<Config>, keys: Keys, sink: Arc<dyn PushSink>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        keys: Keys,
+        sink: Arc<dyn PushSink>,
+        shelf: Arc<dyn Shelf>,
+    ) -> Self {
         Self {
+            downloads: Arc::new(Semaphore::new(config.media.downloads)),
             config,
             keys: Arc::new(keys),
             sink,
+            shelf,
         }
     }
 }
@@ -73,7 +88,7 @@ impl fmt::Debug for Public {
     }
 }
 
-/// The key set at its well-known path, and `{path of public.url}/push`.
+/// The key set at its well-known path, and under the path of `public.url` `/push` and the hosted files.
 pub fn router(state: Public) -> Router {
     let base = state
         .config
@@ -85,6 +100,8 @@ pub fn router(state: Public) -> Router {
     Router::new()
         .route(JWKS_PATH, get(jwks))
         .route(&format!("{base}/push"), post(push))
+        .route(&format!("{base}/{{reference}}"), get(media::get))
+        .route(&format!("{base}/{{reference}}/"), get(media::get))
         .layer(DefaultBodyLimit::max(PUSH_LIMIT))
         .with_state(state)
 }

@@ -18,6 +18,7 @@ use crate::{
     core::{Core, Wake},
     inbox::Intake,
     later::backoff,
+    media::{Hosted, Media, MediaError},
     passes::Hold,
     public::{self, Keys, Public, PushSink},
     registration::Registration,
@@ -45,6 +46,9 @@ enum StartError {
     /// The HTTP client.
     #[error("no HTTP client can be made: {0}")]
     Http(#[from] reqwest::Error),
+    /// Files.
+    #[error(transparent)]
+    Media(#[from] MediaError),
 }
 
 /// Runs the bridge until it is told to stop.
@@ -65,7 +69,12 @@ pub async fn run(config: Config, registration: Registration) -> Result<(), Failu
             admin::router(Admin::new(core.store.clone(), &registration, intake)),
         );
     let keys = Keys::new(config.gatekeeper.jwks.clone(), core.http.clone());
-    let outer = public::router(Public::new(config, keys, Arc::new(Doorbell(core.clone()))));
+    let outer = public::router(Public::new(
+        config,
+        keys,
+        Arc::new(Doorbell(core.clone())),
+        Arc::new(Hosted(core.clone())),
+    ));
 
     let stop = CancellationToken::new();
     let inside = tokio::spawn(serve(from_homeserver, inner, stop.clone()));
@@ -157,7 +166,8 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     let puppets = Puppets::new(homeserver, store.clone(), options)?;
     let http = client::client()?;
     let profile = config.gatekeeper.profile.clone();
-    Ok(Core::new(config, store, puppets, profile, http))
+    let media = Media::open(&config).await?;
+    Ok(Core::new(config, store, puppets, profile, http, media))
 }
 
 /// Opens the database; one that is not up yet is waited for.
@@ -184,6 +194,7 @@ fn start(core: &Arc<Core>) {
     tokio::spawn(start_matrix(core.clone()));
     tokio::spawn(upkeep(core.clone()));
     tokio::spawn(watch::run(core.clone()));
+    core.wake(Wake::Media);
     tokio::spawn(tidying(core.clone()));
 }
 
@@ -276,6 +287,7 @@ async fn tidying(core: Arc<Core>) {
 /// Ends all work: no new stanzas, and what is being written is written.
 async fn stop(core: &Arc<Core>) {
     core.logins.stop_all().await;
+    core.media.stop().await;
     core.store.close().await;
     tracing::info!("stopped");
 }

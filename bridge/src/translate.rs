@@ -3,6 +3,7 @@
 mod html;
 mod marks;
 mod matrix_to_whatsapp;
+pub mod media;
 mod places;
 mod whatsapp_to_matrix;
 
@@ -32,9 +33,37 @@ pub enum Refusal {
     /// A kind that the other side is not shown, in the words of the table.
     #[error("{0}")]
     NotAccepted(&'static str),
+    /// A file that is larger than WhatsApp takes.
+    #[error("the file is too large: WhatsApp takes {}", bytes(*.limit))]
+    TooLarge {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// A file that is not there.
+    #[error("there is no file in it that could be sent")]
+    NoFile,
     /// A place that is nowhere on earth.
     #[error("this location has no place on earth")]
     Nowhere,
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = "bytes";
+    for larger in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "bytes" || value.fract() < 0.05 || value >= 100.0 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// Which feature an event that is no message belongs to; nothing for events that are not meant for the other side.

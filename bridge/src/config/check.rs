@@ -40,6 +40,7 @@ impl Config {
             );
         }
         self.check_database(&mut problems);
+        self.check_media(&mut problems);
         self.check_gatekeeper(&mut problems);
         for key in self.permissions.malformed() {
             problems.add(
@@ -143,6 +144,24 @@ impl Config {
             );
         }
         problems.at_least_one("database.connections", self.database.connections as usize);
+    }
+
+    fn check_media(&self, problems: &mut Problems) {
+        let media = &self.media;
+        if media
+            .folder
+            .as_ref()
+            .is_some_and(|folder| folder.as_os_str().is_empty())
+        {
+            problems.add(
+                "media.folder",
+                "it is empty",
+                "name a folder, or leave the key out for one beside the database",
+            );
+        }
+        problems.at_least_one("media.transfers", media.transfers);
+        problems.at_least_one("media.transfers_per_login", media.transfers_per_login);
+        problems.at_least_one("media.downloads", media.downloads);
     }
 
     fn check_gatekeeper(&self, problems: &mut Problems) {

@@ -56,7 +56,7 @@ fn the_example_is_complete_and_equals_the_defaults() {
             "{key} is not in config.example.toml"
         );
     }
-    for key in ["integrator", "push_audience"] {
+    for key in ["integrator", "push_audience", "folder"] {
         assert!(
             EXAMPLE.contains(&format!("# {key} = ")),
             "{key} is not explained"

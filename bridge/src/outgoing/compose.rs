@@ -4,6 +4,7 @@
 //! parts, which is how a message is sent anew that its receiver could not decrypt.
 
 mod about;
+mod file;
 mod quote;
 
 use std::sync::Arc;
@@ -80,6 +81,8 @@ impl From<Part> for Composed {
 pub(crate) enum Read {
     /// It is understood.
     Composed(Composed),
+    /// It is done with already.
+    Done,
     /// It cannot go: the sender is told why.
     Refused(String),
     /// Its room key is not here (yet); with the code under which its sender's client keeps it back, if it said so.
@@ -176,11 +179,17 @@ async fn content(
     kind: &str,
     json: &Value,
 ) -> Result<Read, Hold> {
+    let content = &json["content"];
+    if content["m.relates_to"]["rel_type"] != "m.replace"
+        && let Some(attachment) = translate::media::attachment(kind, content, &core.capabilities)
+    {
+        return file::compose(core, portal, event, content, attachment).await;
+    }
     match kind {
         "m.room.message" => message(core, portal, event, json).await,
-        "m.reaction" => about::reaction(core, portal, event, &json["content"]).await,
+        "m.reaction" => about::reaction(core, portal, event, content).await,
         "m.room.redaction" => about::redaction(core, portal, event, json).await,
-        _ => Ok(match translate::feature_of(kind, &json["content"]) {
+        _ => Ok(match translate::feature_of(kind, content) {
             Some(feature) => refused(core, feature),
             None => Read::nothing(),
         }),
@@ -313,7 +322,7 @@ pub(super) async fn again(
     };
     let parts = match compose(core, portal, event).await? {
         Read::Composed(composed) => composed.parts,
-        Read::Refused(_) | Read::NoKey(_) => return Ok(None),
+        Read::Done | Read::Refused(_) | Read::NoKey(_) => return Ok(None),
     };
     let found = parts
         .into_iter()

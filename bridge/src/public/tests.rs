@@ -9,6 +9,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
 
+mod media;
+
 #[derive(Default)]
 struct Sink {
     woken: Mutex<Vec<String>>,
@@ -80,28 +82,63 @@ async fn start(router: Router) -> (String, DropGuard) {
     (address, stop.drop_guard())
 }
 
+/// Files as the media folder and the database would give them.
+#[derive(Default)]
+struct Files {
+    held: Mutex<Vec<(String, tempfile::NamedTempFile)>>,
+    gone: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Shelf for Files {
+    async fn find(&self, reference: &crate::media::Reference) -> Result<Found, SinkError> {
+        if self
+            .gone
+            .lock()
+            .expect("unpoisoned")
+            .iter()
+            .any(|gone| gone == reference.as_str())
+        {
+            return Ok(Found::Gone);
+        }
+        let held = self.held.lock().expect("unpoisoned");
+        let found = held.iter().find(|(name, _)| name == reference.as_str());
+        Ok(match found {
+            Some((_, file)) => Found::File(file.reopen().expect("the file").into()),
+            None => Found::Unknown,
+        })
+    }
+}
+
 struct Bridge {
     address: String,
     sink: Arc<Sink>,
+    files: Arc<Files>,
     client: reqwest::Client,
     _stop: DropGuard,
 }
 
 impl Bridge {
     async fn start(jwks: Url) -> Self {
+        Self::start_with(jwks, Config::default()).await
+    }
+
+    async fn start_with(jwks: Url, mut config: Config) -> Self {
         let client = crate::client::client().expect("a client");
-        let mut config = Config::default();
         config.public.url = Url::parse("https://foobar.com/whatsapp").expect("an address");
         let sink = Arc::new(Sink::default());
+        let files = Arc::new(Files::default());
         let state = Public::new(
             Arc::new(config),
             Keys::new(jwks, client.clone()),
             sink.clone(),
+            files.clone(),
         );
         let (address, stop) = start(router(state)).await;
         Self {
             address,
             sink,
+            files,
             client,
             _stop: stop,
         }
