@@ -1,6 +1,6 @@
 //! The media server, and the proxy through which WhatsApp's users fetch partners' files (G 6.2, 6.3).
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -34,6 +34,9 @@ const TYPE: &str = "application/octet-stream";
 
 /// Bytes read from a file at a time.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a connection stays open after its half of a file.
+const BEFORE_CUT: Duration = Duration::from_millis(100);
 
 /// Serves what a phone has put on the media server, with the fault that is on.
 pub(crate) async fn file(world: &World, name: &str, headers: &HeaderMap) -> Response {
@@ -109,19 +112,26 @@ async fn damaged(mut file: File, length: u64, fault: MediaFault) -> io::Result<R
         _ => (length, length),
     };
     let mut rest = Vec::new();
-    let end: Vec<io::Result<Bytes>> = match fault {
+    let end: Option<io::Result<Bytes>> = match fault {
         MediaFault::WrongMac => {
             file.seek(io::SeekFrom::Start(sent)).await?;
             file.read_to_end(&mut rest).await?;
             rest.iter_mut().for_each(|byte| *byte ^= 0x55);
             file.rewind().await?;
-            vec![Ok(Bytes::from(rest))]
+            Some(Ok(Bytes::from(rest)))
         }
-        MediaFault::TooLong => vec![Ok(Bytes::from_static(b"x"))],
-        MediaFault::Cut => vec![Err(io::Error::other("the fault `cut` is on"))],
-        _ => Vec::new(),
+        MediaFault::TooLong => Some(Ok(Bytes::from_static(b"x"))),
+        MediaFault::Cut => Some(Err(io::Error::other("the fault `cut` is on"))),
+        _ => None,
     };
-    let body = ReaderStream::with_capacity(file.take(sent), CHUNK).chain(stream::iter(end));
+    let end = stream::iter(end).then(|end| async {
+        if end.is_err() {
+            // What came before goes out first.
+            tokio::time::sleep(BEFORE_CUT).await;
+        }
+        end
+    });
+    let body = ReaderStream::with_capacity(file.take(sent), CHUNK).chain(end);
     Ok((
         [
             (header::CONTENT_TYPE, TYPE.to_owned()),

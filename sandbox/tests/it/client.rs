@@ -312,18 +312,37 @@ impl User {
 
     /// A text as a stanza, encrypted in the session with the phone.
     pub(crate) fn text(&mut self, phone: &Jid, id: &str, text: &str) -> OutgoingMessage {
-        let content = message::encode(&Body::text(text)).unwrap();
+        self.message(phone, id, &Body::text(text))
+    }
+
+    /// Any message as a stanza, encrypted in the session with the phone.
+    pub(crate) fn message(&mut self, phone: &Jid, id: &str, body: &Body) -> OutgoingMessage {
+        let content = message::encode(body).unwrap();
         let peer = self.peers.get_mut(phone).unwrap();
         let sealed = signal::encrypt(&self.identity, peer, &pad(content, 3)).unwrap();
         let kind = match sealed.kind {
             EncKind::Msg => EncType::Msg,
             EncKind::PkMsg => EncType::PkMsg,
         };
-        OutgoingMessage::text(phone.clone(), id, Enc::new(kind, sealed.bytes))
+        let mut enc = Enc::new(kind, sealed.bytes);
+        enc.media_type = body.media_type().map(str::to_owned);
+        enc.decrypt_fail_hide = body.hidden_when_undecryptable();
+        OutgoingMessage {
+            kind: body.stanza_type().to_owned(),
+            ..OutgoingMessage::text(phone.clone(), id, enc)
+        }
+    }
+
+    /// Decrypts a text of a phone.
+    pub(crate) fn read(&mut self, node: &Node) -> Result<String, signal::SignalError> {
+        match self.open_message(node)? {
+            Body::Text { text, .. } => Ok(text),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Decrypts a message of a phone.
-    pub(crate) fn read(&mut self, node: &Node) -> Result<String, signal::SignalError> {
+    pub(crate) fn open_message(&mut self, node: &Node) -> Result<Body, signal::SignalError> {
         let message = IncomingMessage::parse(node).unwrap();
         let enc = &message.encs[0];
         let (kind, keys) = match enc.kind {
@@ -349,10 +368,7 @@ impl User {
             &keys,
             &mut rand::rng(),
         )?;
-        match message::decode(unpad(&opened.plaintext).unwrap()).unwrap() {
-            Body::Text { text, .. } => Ok(text),
-            other => panic!("{other:?}"),
-        }
+        Ok(message::decode(unpad(&opened.plaintext).unwrap()).unwrap())
     }
 }
 

@@ -1,14 +1,18 @@
-//! The HTTP side of a partner: its key set and its push endpoint.
+//! The HTTP side of a partner: its key set, its push endpoint and the files that it hosts.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use gatekeeper::token::{Claims, Jwks, SigningKey};
@@ -25,8 +29,18 @@ pub(crate) struct Push {
     pub(crate) body: Value,
 }
 
+/// One request for a hosted file as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) reference: String,
+    pub(crate) token: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
+    files: Mutex<HashMap<String, Vec<u8>>>,
+    asked: Mutex<Vec<Asked>>,
     keys: Mutex<Vec<SigningKey>>,
     pushes: Mutex<Vec<Push>>,
     push_status: AtomicU16,
@@ -60,6 +74,7 @@ impl Partner {
         let router = Router::new()
             .route("/whatsapp/.well-known/oauth/openid/jwks", get(jwks))
             .route("/whatsapp/push", post(push))
+            .route("/whatsapp/{reference}", get(file))
             .with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/whatsapp", listener.local_addr().unwrap());
@@ -100,6 +115,17 @@ impl Partner {
         self.shared.silent.store(!on, Ordering::SeqCst);
     }
 
+    /// Hosts a file.
+    pub(crate) fn host(&self, reference: &str, bytes: Vec<u8>) {
+        let mut files = self.shared.files.lock().unwrap();
+        files.insert(reference.to_owned(), bytes);
+    }
+
+    /// Who asked for hosted files.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.shared.asked.lock().unwrap().clone()
+    }
+
     pub(crate) fn answer_pushes_with(&self, status: u16) {
         self.shared.push_status.store(status, Ordering::SeqCst);
     }
@@ -134,6 +160,39 @@ async fn jwks(State(shared): State<Arc<Shared>>) -> Result<Json<Jwks>, StatusCod
         .map(|key| key.jwk().clone())
         .collect();
     Ok(Json(Jwks { keys }))
+}
+
+async fn file(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.to_str().unwrap().to_owned());
+    shared.asked.lock().unwrap().push(Asked {
+        method: method.to_string(),
+        reference: reference.clone(),
+        token: token.map(|token| token.strip_prefix("Bearer ").unwrap().to_owned()),
+    });
+    let file = shared.files.lock().unwrap().get(&reference).cloned();
+    let Some(file) = file else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    // Of ranges only what the tests ask for.
+    match headers
+        .get(header::RANGE)
+        .map(|value| value.to_str().unwrap())
+    {
+        Some("bytes=2-3") => (
+            StatusCode::PARTIAL_CONTENT,
+            [(header::CONTENT_RANGE, format!("bytes 2-3/{}", file.len()))],
+            file[2..4].to_vec(),
+        )
+            .into_response(),
+        _ => file.into_response(),
+    }
 }
 
 async fn push(

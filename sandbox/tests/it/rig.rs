@@ -1,7 +1,7 @@
 //! A sandbox, a partner, and whoever drives the control API.
 
 use gatekeeper::stanza::Jid;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use sandbox::{Addresses, Config, PartnerConfig, Sandbox};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -135,11 +135,20 @@ impl Rig {
 
     /// Lets Bea send a text; returns its id.
     pub(crate) async fn bea_says(&self, text: &str) -> String {
+        self.bea_sends(json!({"kind": "text", "text": text})).await
+    }
+
+    /// Lets Bea send anything; returns its id.
+    pub(crate) async fn bea_sends(&self, mut message: Value) -> String {
+        message["to"] = ALICE.into();
         let path = format!("/control/phones/{BEA}/messages");
-        let answer = self
-            .post(&path, json!({"to": ALICE, "kind": "text", "text": text}))
-            .await;
+        let answer = self.post(&path, message).await;
         answer["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A request to any address.
+    pub(crate) fn request(&self, method: Method, url: String) -> reqwest::RequestBuilder {
+        self.http.request(method, url)
     }
 
     /// What Bea's phone shows of her chat with Alice.
