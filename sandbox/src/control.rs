@@ -85,7 +85,10 @@ pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
         .route("/control/phones/{number}/block", post(phones::block))
         .route("/control/phones/{number}/identity", post(phones::identity))
         .route("/control/phones/{number}/options", post(phones::options))
+        .route("/", get(page::front))
+        .route("/phone", get(page::list))
         .route("/phone/{number}", get(page::show))
+        .route("/page/{name}", get(page::part))
         .route("/control/events", get(server::events))
         .route(
             "/control/faults",

@@ -33,7 +33,7 @@ pub(super) struct Shown {
     name: String,
     jid: String,
     options: Options,
-    /// Partner users that it has a chat with, and the number of messages.
+    /// Partner users that it has a chat with, the number of messages, of those not yet read, and the last one.
     chats: Vec<Value>,
     blocked: Vec<String>,
     /// Stanzas that wait until it is online.
@@ -57,7 +57,10 @@ fn shown(context: &Context, phone: &Phone) -> Shown {
         chats: inner
             .chats
             .iter()
-            .map(|(jid, log)| json!({"with": name_of(jid), "jid": jid, "messages": log.len()}))
+            .map(|(jid, log)| {
+                json!({"with": name_of(jid), "jid": jid, "messages": log.len(),
+                       "unread": log.unread(), "last": log.iter().next_back()})
+            })
             .collect(),
         blocked: inner.blocked.iter().map(name_of).collect(),
         waiting: inner.waiting.len(),
@@ -134,6 +137,8 @@ pub(super) struct With {
     with: String,
     /// Only what came after this message.
     after: Option<String>,
+    /// Only so many, the newest.
+    last: Option<usize>,
 }
 
 pub(super) async fn messages(
@@ -145,7 +150,7 @@ pub(super) async fn messages(
     let Query(with) = query.map_err(|error| {
         Error::bad(
             error.body_text(),
-            "name the chat: ?with=@alice:localhost (and &after=ID)",
+            "name the chat: ?with=@alice:localhost (and &after=ID or &last=N)",
         )
     })?;
     let account = account(&context, &with.with)?;
@@ -153,10 +158,17 @@ pub(super) async fn messages(
     let Some(log) = inner.chats.get(&account.jid) else {
         return Ok(Json(Vec::new()));
     };
-    Ok(Json(match &with.after {
-        None => log.iter().cloned().collect(),
+    let mut entries = match &with.after {
+        None => {
+            let skipped = with.last.map_or(0, |last| log.len().saturating_sub(last));
+            log.iter().skip(skipped).cloned().collect()
+        }
         Some(id) => after(log, id)?,
-    }))
+    };
+    if let Some(last) = with.last {
+        entries.drain(..entries.len().saturating_sub(last));
+    }
+    Ok(Json(entries))
 }
 
 fn after(log: &Log, id: &str) -> Answer<Vec<Entry>> {
@@ -349,6 +361,10 @@ pub(super) async fn block(
     }
     drop(inner);
     context.world.touch();
+    context.world.events.emit("block", || {
+        json!({"phone": phone.number.to_string(), "with": account.identifier,
+               "blocked": block.blocked})
+    });
     Ok(Json(json!({})))
 }
 
@@ -386,5 +402,9 @@ pub(super) async fn options(
     inner.options = options.clone();
     drop(inner);
     phone.catch_up(&context.world);
+    context.world.events.emit(
+        "options",
+        || json!({"phone": phone.number.to_string(), "options": options}),
+    );
     Ok(Json(options))
 }

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     /// Its owner has turned third-party chats on. While they are off, partner users cannot find it
     /// and what they send is refused.
     pub third_party_chats: bool,
+    /// Its owner sees third-party chats among all others; otherwise in a folder of their own.
+    pub combined_inbox: bool,
     /// Kinds of message that it does not show when they come from a partner's user: it tells the sender
     /// so. The words are those of [`KINDS`].
     pub refused: BTreeSet<String>,
@@ -33,6 +35,7 @@ impl Default for Options {
             read_receipts: true,
             online: true,
             third_party_chats: true,
+            combined_inbox: false,
             refused: BTreeSet::new(),
         }
     }
@@ -52,6 +55,8 @@ pub(crate) struct OptionsChange {
     pub online: Option<bool>,
     /// See [`Options::third_party_chats`].
     pub third_party_chats: Option<bool>,
+    /// See [`Options::combined_inbox`].
+    pub combined_inbox: Option<bool>,
     /// See [`Options::refused`].
     pub refused: Option<BTreeSet<String>>,
 }
@@ -87,6 +92,7 @@ impl Options {
             read_receipts: change.read_receipts.unwrap_or(self.read_receipts),
             online: change.online.unwrap_or(self.online),
             third_party_chats: change.third_party_chats.unwrap_or(self.third_party_chats),
+            combined_inbox: change.combined_inbox.unwrap_or(self.combined_inbox),
             refused,
         })
     }

@@ -1,0 +1,54 @@
+// The control API as the pages use it.
+
+/** A refusal: what is wrong and what to do about it. */
+export class Refusal extends Error {
+  constructor(cause, cure) {
+    super(cause)
+    this.cure = cure
+  }
+}
+
+/** Asks the sandbox; with a body it is a POST. */
+export async function ask(path, body) {
+  let answer
+  try {
+    answer = await fetch(path, body && { method: 'POST', body: JSON.stringify(body) })
+  } catch {
+    throw new Refusal('The sandbox does not answer.', 'See whether it still runs; this page goes on by itself.')
+  }
+  const value = await answer.json().catch(() => null)
+  if (answer.ok && value !== null) return value
+  const sentence = text => text && text[0].toUpperCase() + text.slice(1).replace(/\.?$/, '.')
+  throw new Refusal(sentence(value?.error ?? `The sandbox answers with status ${answer.status}`), sentence(value?.cure ?? ''))
+}
+
+/** One phone's part of the API. */
+export function phoneApi(number) {
+  const base = `/control/phones/${encodeURIComponent(number)}`
+  return {
+    number,
+    show: () => ask(base),
+    post: (what, body) => ask(`${base}/${what}`, body),
+    messages: (who, last) => ask(`${base}/messages?with=${encodeURIComponent(who)}&last=${last}`),
+    media: id => `${base}/media/${encodeURIComponent(id)}`,
+  }
+}
+
+/** Users who have joined through a partner. */
+export async function users() {
+  const { partners } = await ask('/control/partners')
+  return partners.flatMap(partner => partner.users).filter(user => user.enlisted)
+}
+
+const EVENTS = [
+  'message', 'receipt', 'reaction', 'edit', 'revoke', 'decrypted', 'enlisted', 'unenlisted', 'missed', 'typing',
+  'identity_changed', 'identity', 'options', 'block', 'phone', 'connected', 'disconnected',
+]
+
+/** Tells what happens in the sandbox, as it happens; `lost` when the line breaks, `back` when it stands (again). */
+export function follow({ happened, lost, back }) {
+  const source = new EventSource('/control/events')
+  for (const name of EVENTS) source.addEventListener(name, event => happened(name, JSON.parse(event.data)))
+  source.onerror = lost
+  source.onopen = back
+}

@@ -1,0 +1,190 @@
+// Writing: text, replies, edits, files and voice messages.
+import { attempt, complain, duration, fileSize, make } from './dom.js'
+import { summary } from './bubble.js'
+import { icon } from './icons.js'
+import { Recording, voiceFrom } from './record.js'
+
+const TYPING_EVERY_MS = 5000
+const PAUSE_AFTER_MS = 6000
+/** What a phone sends at most; the sandbox takes no larger request. */
+const MOST_BYTES = 64 * 1000 * 1000
+
+const base64 = blob => new Promise((resolve, reject) => {
+  const reader = new FileReader()
+  reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1))
+  reader.onerror = () => reject(reader.error)
+  reader.readAsDataURL(blob)
+})
+
+const kindOf = file => ({ image: 'image', video: 'video', audio: 'audio' })[file.type.split('/')[0]] ?? 'document'
+
+/** Width and height of a picture or film, where the browser can tell. */
+async function sizeOf(file, kind) {
+  if (kind === 'image') {
+    const picture = await createImageBitmap(file).catch(() => null)
+    return picture ? { width: picture.width, height: picture.height } : {}
+  }
+  if (kind !== 'video') return {}
+  const film = document.createElement('video')
+  film.src = URL.createObjectURL(file)
+  await new Promise(resolve => { film.onloadedmetadata = film.onerror = resolve })
+  URL.revokeObjectURL(film.src)
+  return film.videoWidth ? { width: film.videoWidth, height: film.videoHeight, seconds: Math.round(film.duration) } : {}
+}
+
+/** The place to write in; `to()` names the open chat. */
+export class Composer {
+  constructor(place, api, to) {
+    Object.assign(this, { api, to, reply: null, editing: null, file: null, recording: null, typedAt: 0 })
+    this.text = make('textarea', { rows: 1, 'aria-label': 'Message', placeholder: 'Message', dir: 'auto', enterkeyhint: 'send' })
+    this.picker = make('input', { type: 'file', hidden: true, onchange: () => this.take(this.picker.files[0]) })
+    this.attach = make('button', { type: 'button', class: 'icon', 'aria-label': 'Attach a file', title: 'Attach a file', onclick: () => this.picker.click() }, icon('attach'))
+    this.send = make('button', { class: 'round', 'aria-label': 'Send', title: 'Send' }, icon('send'))
+    this.voice = make('button', { type: 'button', class: 'round', 'aria-label': 'Record a voice message', title: 'Record a voice message', onclick: () => this.record() }, icon('microphone'))
+    this.about = make('div', { class: 'about', hidden: true })
+    this.form = make('form', { class: 'compose' }, this.picker, this.attach, this.text, this.voice, this.send)
+    this.form.onsubmit = event => {
+      event.preventDefault()
+      this.submit()
+    }
+    this.text.oninput = () => {
+      this.grow()
+      this.typing('composing')
+    }
+    this.text.onkeydown = event => {
+      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+        event.preventDefault()
+        this.submit()
+      } else if (event.key === 'Escape') this.clear()
+    }
+    this.text.onpaste = event => {
+      const [file] = event.clipboardData.files
+      if (file) this.take(file)
+    }
+    place.replaceChildren(this.about, this.form)
+    this.grow()
+  }
+
+  grow() {
+    this.text.style.height = 'auto'
+    this.text.style.height = `${this.text.scrollHeight}px`
+    const something = this.text.value.trim() || this.file || this.recording
+    this.send.hidden = !something
+    this.voice.hidden = Boolean(something) || Boolean(this.editing)
+  }
+
+  /** Tells the other side that something is being written; dropped if it cannot be told. */
+  typing(state) {
+    clearTimeout(this.pause)
+    if (state === 'paused' ? !this.typedAt : Date.now() - this.typedAt < TYPING_EVERY_MS) {
+      if (state !== 'paused') this.pause = setTimeout(() => this.typing('paused'), PAUSE_AFTER_MS)
+      return
+    }
+    this.typedAt = state === 'paused' ? 0 : Date.now()
+    if (state !== 'paused') this.pause = setTimeout(() => this.typing('paused'), PAUSE_AFTER_MS)
+    this.api.post('typing', { to: this.to(), state }).catch(() => {})
+  }
+
+  show(label, content, cancel = () => this.clear()) {
+    this.about.hidden = false
+    this.about.replaceChildren(make('span', { class: 'what' }, make('b', {}, label), content),
+      make('button', { type: 'button', class: 'icon', 'aria-label': `Cancel: ${label}`, onclick: cancel }, icon('close')))
+  }
+
+  clear() {
+    Object.assign(this, { reply: null, editing: null, file: null })
+    this.recording?.drop()
+    this.recording = null
+    this.picker.value = ''
+    this.about.hidden = true
+    this.about.replaceChildren()
+    this.text.hidden = this.attach.hidden = false
+    this.grow()
+  }
+
+  answer(message) {
+    this.clear()
+    this.reply = message.id
+    this.show('Reply', make('span', { dir: 'auto' }, summary(message)))
+    this.text.focus()
+  }
+
+  edit(message) {
+    this.clear()
+    this.editing = message.id
+    this.text.value = message.text
+    this.show('Edit', make('span', { dir: 'auto' }, summary(message)), () => {
+      this.text.value = ''
+      this.clear()
+    })
+    this.grow()
+    this.text.focus()
+  }
+
+  take(file) {
+    if (!file) return
+    if (file.size > MOST_BYTES) {
+      complain(Object.assign(new Error(`This file has ${fileSize(file.size)}.`), { cure: `Choose one of at most ${fileSize(MOST_BYTES)}.` }))
+      return
+    }
+    this.file = file
+    const kind = kindOf(file)
+    const content = [make('span', {}, `${file.name} · ${fileSize(file.size)}`)]
+    if (kind === 'audio') {
+      this.asVoice = make('input', { type: 'checkbox' })
+      content.push(make('label', {}, this.asVoice, ' as a voice message'))
+    } else if (kind === 'image') {
+      const preview = make('img', { src: URL.createObjectURL(file), alt: '' })
+      preview.onload = preview.onerror = () => URL.revokeObjectURL(preview.src)
+      content.unshift(preview)
+    }
+    this.show('Send', content)
+    this.grow()
+    this.text.focus()
+  }
+
+  async record() {
+    await attempt(async () => {
+      this.recording = await Recording.start()
+      const time = make('span', { role: 'timer' }, '0:00')
+      this.recording.tick = seconds => { time.textContent = duration(seconds) }
+      this.show('Recording', time)
+      this.text.hidden = this.attach.hidden = true
+      this.typing('recording')
+      this.grow()
+    })
+  }
+
+  async submit() {
+    const to = this.to()
+    const text = this.text.value.trim()
+    if (this.send.disabled || (!text && !this.file && !this.recording)) return
+    this.send.disabled = true
+    const done = await attempt(async () => {
+      const { reply, editing, file } = this
+      const reference = reply ? { reply_to: reply } : {}
+      if (editing) await this.api.post('edits', { to, message: editing, text })
+      else if (this.recording) await this.api.post('messages', { to, kind: 'voice', ...await this.voiceFields(await this.recording.stop()), ...reference })
+      else if (file) await this.api.post('messages', { to, ...await this.fileFields(file), ...text ? { caption: text } : {}, ...reference })
+      else await this.api.post('messages', { to, kind: 'text', text, ...reference })
+    })
+    this.send.disabled = false
+    if (!done) return this.grow()
+    this.text.value = ''
+    this.typing('paused')
+    this.clear()
+    this.text.focus()
+  }
+
+  async voiceFields({ blob, seconds, waveform }) {
+    return { mimetype: blob.type, seconds: Math.max(1, Math.round(seconds)), waveform, data_base64: await base64(blob) }
+  }
+
+  async fileFields(file) {
+    const kind = kindOf(file)
+    if (kind === 'audio' && this.asVoice?.checked) return { kind: 'voice', ...await this.voiceFields(await voiceFrom(file)) }
+    return {
+      kind, mimetype: file.type || 'application/octet-stream', file_name: file.name, ...await sizeOf(file, kind), data_base64: await base64(file),
+    }
+  }
+}
