@@ -20,6 +20,7 @@ pub mod scratch;
 pub mod stack;
 pub mod synapse;
 pub mod wait;
+pub mod web;
 pub mod workload;
 
 pub use error::{Error, Result};

@@ -376,11 +376,20 @@ fn raw<T>(endpoint: &'static str, content: &Value) -> Result<Raw<T>, HttpError> 
 fn creation(room: NewRoom) -> Result<create_room::v3::Request, HttpError> {
     let endpoint = "create_room";
     let mut request = create_room::v3::Request::new();
-    let mut state = Vec::with_capacity(room.state.len() + 1);
+    let mut state = Vec::with_capacity(room.state.len() + 2);
     if room.encrypted {
         // First of all, so that no event of the room's own can slip in before it.
         let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
         state.push(("m.room.encryption".to_owned(), String::new(), content));
+    }
+    if room.alias.is_some() {
+        // The alias is for programs. Unless the room says that it has no main one, homeservers make it that, and
+        // clients show it as the room's name instead of the other person's.
+        state.push((
+            "m.room.canonical_alias".to_owned(),
+            String::new(),
+            json!({}),
+        ));
     }
     state.extend(room.state);
     for (event_type, state_key, content) in state {
@@ -428,5 +437,18 @@ mod tests {
         assert_eq!(first["type"], "m.room.encryption");
         assert_eq!(first["content"]["algorithm"], "m.megolm.v1.aes-sha2");
         assert_eq!(request.initial_state.len(), 2);
+    }
+
+    #[test]
+    fn an_alias_does_not_become_the_name_that_people_see() {
+        let request = creation(NewRoom {
+            alias: Some("whatsapp_1".to_owned()),
+            ..NewRoom::default()
+        })
+        .unwrap();
+        assert_eq!(request.room_alias_name.as_deref(), Some("whatsapp_1"));
+        let state: Value = serde_json::from_str(request.initial_state[0].json().get()).unwrap();
+        assert_eq!(state["type"], "m.room.canonical_alias");
+        assert_eq!(state["content"], json!({}));
     }
 }

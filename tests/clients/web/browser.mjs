@@ -8,7 +8,7 @@ const packages = createRequire(path.join(process.env.GATEHOUSE_WEB, "package.jso
 const { chromium } = packages("playwright-core");
 
 /** How long anything may take on a busy machine. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 60_000;
 
 const FLAGS = [
     "--no-sandbox",
