@@ -153,6 +153,14 @@ impl Stack {
         self.login(user).await
     }
 
+    /// Stops everything, downstream first, so that nobody misses a neighbour on the way out. Whatever does not stop
+    /// is killed.
+    pub async fn stop(&self) {
+        let _ = self.gatehouse.stop().await;
+        let _ = self.sandbox.stop().await;
+        let _ = self.synapse.stop().await;
+    }
+
     /// Adds to a failed test what the bridge has logged last.
     #[must_use]
     pub fn explain(&self, error: Error) -> Error {

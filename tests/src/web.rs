@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::Context as _;
 use crate::process::Process;
-use crate::{Error, Result, cache, port};
+use crate::{Error, Result, binaries, cache, port};
 
 /// What the client is built of, beside its packages.
 const SOURCES: [&str; 4] = ["app.js", "buffer.js", "build.mjs", "index.html"];
@@ -26,7 +26,7 @@ const BROWSERS: [&str; 4] = [
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/web")
+    binaries::workspace().join("tests/clients/web")
 }
 
 fn digest(files: &[&str]) -> Result<String> {
@@ -160,10 +160,9 @@ impl WebClient {
             .env("GATEHOUSE_WEB", &self.installed.packages)
             .env("CHROMIUM", browser()?);
         let process = Process::spawn(script, node, log)?;
-        let ended = crate::wait::until(&format!("{script} to end"), PATIENCE, || async {
-            process.exited()
-        });
-        match ended.await {
+        let what = format!("{script} to end");
+        let ended = crate::wait::until(&what, PATIENCE, || async { process.exited() }).await;
+        match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(Error::new(format!("{status}\n{}", process.tail(60)))),
             Err(error) => Err(Error::new(format!("{error}\n{}", process.tail(60)))),

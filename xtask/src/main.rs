@@ -1,7 +1,9 @@
 //! `cargo xtask`: what a developer, a tester or a curious person runs.
 
 mod ci;
+mod distribution;
 mod prerequisites;
+mod screenshots;
 mod steps;
 mod test;
 mod try_it;
@@ -21,6 +23,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask try                    a whole set to play with, on this machine alone
+  cargo xtask try --web              the same with a Matrix web client
   cargo xtask test                   every test
   cargo xtask test -p store          the tests of one package
   cargo xtask ci                     what a change must pass";
@@ -31,6 +34,8 @@ enum Command {
     Try(try_it::Try),
     /// Install what the tests need and run them
     Test(test::Test),
+    /// Make the pictures of the README
+    Screenshots(screenshots::Screenshots),
     /// Check the format, lints, tests, decoders (fuzzing) and documentation
     Ci(ci::Ci),
 }
@@ -50,6 +55,7 @@ fn run(command: Command) -> tests::Result<()> {
     let done = runtime.block_on(async {
         match command {
             Command::Try(arguments) => try_it::run(&arguments).await,
+            Command::Screenshots(arguments) => screenshots::run(&arguments).await,
             Command::Test(arguments) => test::run(&arguments).await,
             Command::Ci(arguments) => ci::run(&arguments).await,
         }

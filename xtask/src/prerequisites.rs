@@ -54,6 +54,11 @@ pub(crate) fn to_try() -> Result<()> {
     check(&[COMPILER, PYTHON])
 }
 
+/// Checks what the web client needs.
+pub(crate) fn to_browse() -> Result<()> {
+    check(&[NPM, NODE])
+}
+
 /// Checks what the tests need.
 pub(crate) fn to_test() -> Result<()> {
     check(&[COMPILER, PYTHON, NPM, NODE])

@@ -4,14 +4,14 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use tests::{Error, Result, binaries, cache, client, postgres, process, synapse};
+use tests::{Error, Result, binaries, cache, client, synapse, web};
 
-use crate::{prerequisites, steps};
+use crate::{distribution, prerequisites, steps};
 
-/// Install what the tests need (Synapse, npm packages, PostgreSQL) and run them
+/// Install what the tests need (Synapse, npm packages, PostgreSQL, Chromium) and run them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is installed goes to $GATEHOUSE_CACHE or ~/.cache/gatehouse; PostgreSQL comes from the distribution.
+What is installed goes to $GATEHOUSE_CACHE or ~/.cache/gatehouse; PostgreSQL and Chromium come from the distribution.
 The last line is `N passed, N failed`.
 
 Examples:
@@ -34,9 +34,10 @@ impl Test {
 
 pub(crate) async fn run(arguments: &Test) -> Result<()> {
     prerequisites::to_test()?;
-    install_postgres()?;
+    distribution::install()?;
     synapse::install()?;
     client::install()?;
+    web::install()?;
     // Built as they are for use, before the tests that start them.
     let programs = binaries::build()?;
 
@@ -92,36 +93,6 @@ fn result(line: &str) -> Option<(u64, u64)> {
             .find_map(|part| part.strip_suffix(name)?.trim().parse().ok())
     };
     Some((number(" passed")?, number(" failed")?))
-}
-
-/// Installs PostgreSQL where we may; says how where we may not.
-fn install_postgres() -> Result<()> {
-    if postgres::is_installed() {
-        return Ok(());
-    }
-    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
-    if !root || !prerequisites::succeeds(&["apt-get", "--version"]) {
-        return Err(Error::new(
-            "PostgreSQL is missing; install it:\n  sudo apt-get install --yes postgresql",
-        ));
-    }
-    let mut update = Command::new("apt-get");
-    cache::run(
-        "reading the package lists",
-        update.args(["update", "--quiet=2"]),
-    )?;
-    let mut install = Command::new("apt-get");
-    install.args([
-        "install",
-        "--yes",
-        "--quiet=2",
-        "--no-install-recommends",
-        "postgresql",
-    ]);
-    cache::run(
-        "installing PostgreSQL",
-        install.env("DEBIAN_FRONTEND", "noninteractive"),
-    )
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! `cargo xtask try`: a homeserver, gatehouse and the sandbox on loopback, a user and a phone, ready to talk.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use tests::stack::{Options, Stack, enlist};
+use tests::web::WebClient;
 use tests::{Error, Result, binaries, cache};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,22 +22,29 @@ const NAME: &str = "Bea";
 Nothing leaves this machine: the gatekeeper is the sandbox, the phone is simulated. All data goes when it is stopped;
 GATEHOUSE_KEEP=1 keeps the folder with configurations, databases and logs.
 
-Example:
+Examples:
+  cargo xtask try --web --open
   cargo xtask try --json | head -n 1")]
 pub(crate) struct Try {
     /// Print one JSON line when all is ready, for programs
     #[arg(long)]
     json: bool,
+    /// Build and serve a Matrix web client too (needs Node; the first time it takes a minute)
+    #[arg(long)]
+    web: bool,
+    /// Show the phone, and the web client if there is one, in the browser of this desktop
+    #[arg(long)]
+    open: bool,
 }
 
 /// What is ready.
 #[derive(Serialize)]
-struct Ready {
+pub(crate) struct Ready {
     /// Base address of the homeserver.
     homeserver: String,
     /// Full id of the Matrix user.
-    user: String,
-    password: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
     /// Base address at which gatehouse serves the homeserver.
     gatehouse: String,
     /// Base address of the sandbox's control API.
@@ -43,7 +52,10 @@ struct Ready {
     /// Number of the phone, with `+`.
     phone: String,
     /// Where the phone can be looked at.
-    phone_page: String,
+    pub(crate) phone_page: String,
+    /// Where the web client is, with `--web`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web: Option<String>,
     /// Process ids.
     pids: Pids,
 }
@@ -66,10 +78,29 @@ pub(crate) async fn run(arguments: &Try) -> Result<()> {
         }
     };
     tokio::pin!(stopped);
-    let (stack, ready) = tokio::select! {
-        started = start() => started?,
+    let started = async {
+        if arguments.web {
+            prerequisites::to_browse()?;
+        }
+        let (stack, mut ready) = start().await?;
+        let mut web = None;
+        if arguments.web {
+            let log = stack.folder().join("web-client.log");
+            let served = WebClient::serve(stack.synapse.url(), &log).await?;
+            ready.web = Some(served.address().to_owned());
+            web = Some(served);
+        }
+        Ok::<_, Error>((stack, web, ready))
+    };
+    let (stack, _web, ready) = tokio::select! {
+        started = started => started?,
         () = &mut stopped => return Ok(()),
     };
+    if arguments.open {
+        for page in ready.web.iter().chain([&ready.phone_page]) {
+            show(page);
+        }
+    }
     if arguments.json {
         steps::say(serde_json::to_string(&ready)?);
     } else {
@@ -80,14 +111,12 @@ pub(crate) async fn run(arguments: &Try) -> Result<()> {
         () = &mut stopped => Ok(()),
     };
     cache::progress("stopping");
-    // Downstream first, so that nobody misses a neighbour on the way out. Whatever fails here is killed.
-    let _ = stack.gatehouse.stop().await;
-    let _ = stack.sandbox.stop().await;
-    let _ = stack.synapse.stop().await;
+    stack.stop().await;
     ended
 }
 
-async fn start() -> Result<(Stack, Ready)> {
+/// Starts everything, with a user who is enlisted and a phone.
+pub(crate) async fn start() -> Result<(Stack, Ready)> {
     prerequisites::to_try()?;
     // Compilers and installers block; a signal must still be heard.
     tokio::task::spawn_blocking(|| binaries::binaries().map(drop))
@@ -114,6 +143,7 @@ async fn start() -> Result<(Stack, Ready)> {
         sandbox: addresses.control.clone(),
         phone: phone.number().to_owned(),
         phone_page: phone.page(addresses),
+        web: None,
         pids: Pids {
             homeserver: stack.synapse.pid(),
             gatehouse: stack.gatehouse.pid(),
@@ -121,6 +151,26 @@ async fn start() -> Result<(Stack, Ready)> {
         },
     };
     Ok((stack, ready))
+}
+
+/// Opens an address in the desktop's browser; without a desktop its printed address has to do.
+fn show(address: &str) {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let opened = std::process::Command::new(opener)
+        .arg(address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Err(error) = opened {
+        cache::progress(&format!(
+            "{address} cannot be opened by itself ({opener}: {error}); open it by hand"
+        ));
+    }
 }
 
 /// Ends when a part ends that should go on.
@@ -159,19 +209,24 @@ fn instructions(stack: &Stack, ready: &Ready) -> String {
         ..
     } = ready;
     let folder = stack.folder().display();
+    let client = match &ready.web {
+        Some(web) => format!("In the Matrix web client\n  open         {web}"),
+        None => format!(
+            "In a Matrix client (Element, for instance; --web brings one)\n  homeserver   {homeserver}"
+        ),
+    };
     format!(
         "
 Ready. Nothing here reaches WhatsApp: the gatekeeper is a sandbox and {NAME}'s phone is simulated.
 
-In a Matrix client (Element, for instance)
-  homeserver   {homeserver}
+{NAME}'s phone
+  open         {phone_page}
+  or type      cargo run --package sandbox -- phone {phone} chat {user} --sandbox {sandbox}
+
+{client}
   user         {user}
   password     {password}
-  start a chat with {ghost} and write to {NAME}
-
-On {NAME}'s phone, in a second terminal
-  cargo run --package sandbox -- phone {phone} chat {user} --sandbox {sandbox}
-  or look at   {phone_page}
+  start a chat with {ghost}, or let {NAME} write first
 
 Logs and databases are in {folder}, until this is stopped with Ctrl-C."
     )

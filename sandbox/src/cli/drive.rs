@@ -110,6 +110,9 @@ enum PhoneAct {
         /// Take part in third-party chats
         #[arg(long, value_name = "true|false")]
         third_party_chats: Option<bool>,
+        /// Show third-party chats among all others instead of in a folder of their own
+        #[arg(long, value_name = "true|false")]
+        combined_inbox: Option<bool>,
     },
 }
 
@@ -192,12 +195,14 @@ impl PhoneArgs {
                 auto_read,
                 online,
                 third_party_chats,
+                combined_inbox,
             } => {
                 let body = object([
                     ("auto_receipts", auto_receipts.map(Value::from)),
                     ("auto_read", auto_read.map(Value::from)),
                     ("online", online.map(Value::from)),
                     ("third_party_chats", third_party_chats.map(Value::from)),
+                    ("combined_inbox", combined_inbox.map(Value::from)),
                 ]);
                 ("options", body)
             }

@@ -16,7 +16,7 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones                      {\"number\":\"+4915112345678\",\"name\":\"Bea\"}
   GET  /control/phones
   POST /control/phones/{number}/messages    {\"to\":\"@alice:localhost\",\"kind\":\"text\",\"text\":\"hi\",\"reply_to\"?:id}
-  GET  /control/phones/{number}/messages?with=@alice:localhost[&after=id]
+  GET  /control/phones/{number}/messages?with=@alice:localhost[&after=id | &last=n]
   POST /control/phones/{number}/reactions   {\"to\",\"message\",\"emoji\"}   (an empty emoji takes it back)
   POST /control/phones/{number}/edits       {\"to\",\"message\",\"text\"}
   POST /control/phones/{number}/revokes     {\"to\",\"message\"}
@@ -24,8 +24,9 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones/{number}/typing      {\"to\",\"state\":\"composing|recording|paused\"}
   POST /control/phones/{number}/block       {\"to\",\"blocked\":true}
   POST /control/phones/{number}/identity    {}
-  POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"online\",\"third_party_chats\"}
-  GET  /phone/{number}                      a page that shows the phone
+  POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"online\",\"third_party_chats\",
+                                             \"combined_inbox\"}
+  GET  /phone  GET  /phone/{number}         pages: the phones; one of them
   GET  /control/events                      server-sent events
   GET  /control/faults  POST /control/faults
        {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,

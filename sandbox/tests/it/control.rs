@@ -216,23 +216,81 @@ async fn the_log_can_be_limited() {
     let after = seen[1]["id"].as_str().unwrap();
     let path = format!("/control/phones/{BEA}/messages?with={ALICE}&after={after}");
     assert_eq!(rig.get(&path).await.as_array().unwrap().len(), 1);
+    let path = format!("/control/phones/{BEA}/messages?with={ALICE}&last=2");
+    let last = rig.get(&path).await;
+    let texts: Vec<_> = last
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["text"])
+        .collect();
+    assert_eq!(texts, ["3", "4"], "the newest, in order");
+
+    let chats = rig.get(&format!("/control/phones/{BEA}")).await["chats"].clone();
+    assert_eq!(chats[0]["last"]["text"], "4");
+    assert_eq!(chats[0]["unread"], 0, "one's own are never unread");
+}
+
+/// The parts that a page or a part of it names: `/page/main.js`, `./api.js`.
+fn named_parts(text: &str) -> Vec<String> {
+    text.split(['"', '\''])
+        .filter_map(|word| {
+            word.strip_prefix("/page/")
+                .or_else(|| word.strip_prefix("./"))
+        })
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
-async fn the_page_of_a_phone_is_served() {
+async fn the_pages_are_served_with_all_their_parts_and_nothing_from_elsewhere() {
     let rig = Rig::start().await;
     rig.bea().await;
-    let page = rig.addresses().phone_page;
-    let answer = reqwest::get(format!("{page}{BEA}")).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    let policy = answer.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    assert!(policy.starts_with("default-src 'none'"), "{policy}");
-    let text = answer.text().await.unwrap();
-    assert!(text.contains("Nothing here reaches WhatsApp"));
-    assert!(!text.contains("https://"), "nothing from elsewhere");
+    let addresses = rig.addresses();
+    let page = &addresses.phone_page;
+    let control = &addresses.control;
+    let mut parts = Vec::new();
+    for address in [
+        format!("{page}{BEA}"),
+        format!("{control}/phone"),
+        format!("{control}/"),
+    ] {
+        let answer = reqwest::get(&address).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let policy = answer.headers()["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("reaches nobody"), "{address} says what it is");
+        assert!(!text.contains("https://"), "nothing from elsewhere");
+        parts.extend(named_parts(&text));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(part) = parts.pop() {
+        if !seen.insert(part.clone()) {
+            continue;
+        }
+        let answer = reqwest::get(format!("{control}/page/{part}"))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{part}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        let kind = if part.ends_with(".css") {
+            "text/css"
+        } else {
+            "text/javascript"
+        };
+        let found = answer.headers()["content-type"].to_str().unwrap();
+        assert!(found.starts_with(kind), "{part} is {found}");
+        parts.extend(named_parts(&answer.text().await.unwrap()));
+    }
+    assert!(seen.len() > 10, "the parts are found: {seen:?}");
+    let none = reqwest::get(format!("{control}/page/../control.rs"))
+        .await
+        .unwrap();
+    assert_eq!(none.status(), StatusCode::NOT_FOUND);
     let missing = reqwest::get(format!("{page}+4915100000000")).await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
     explained(&missing.json().await.unwrap());

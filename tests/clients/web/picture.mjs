@@ -13,10 +13,12 @@ const problems = [];
 const browser = await start(problems);
 const view = (width) => ({ viewport: { width, height: HEIGHT }, deviceScaleFactor: SCALE });
 const matrix = await browser.open(`${web}/#/login`, view(860));
-// A narrow list of rooms: the conversation is what matters.
-await matrix.evaluate(() => localStorage.setItem("mx_lhs_size", "236"));
 const name = /^@([^:]+)/.exec(user)[1];
 await logIn(matrix, name, password);
+// A narrow list of rooms: the conversation is what matters.
+await matrix.evaluate(() => localStorage.setItem("mx_lhs_size", "236"));
+await matrix.reload();
+await matrix.locator(".mx_RoomList").waitFor();
 const phone = await browser.open(phonePage, view(380));
 await openChat(phone, name);
 
@@ -30,9 +32,9 @@ const fromMatrix = async (text, shown = text) => {
     await bubble(phone, shown).waitFor();
 };
 
-await say(phone, "Hi Alice! The shop has the bike ready 🚲");
+await say(phone, "Hi! The shop says your bike is ready 🚲");
 await acceptInvitation(matrix, /\+49/);
-await event(matrix, "bike ready").waitFor();
+await event(matrix, "bike is ready").waitFor();
 await tidy(matrix);
 await fromMatrix("**Wonderful!** Until when are they open?", "Wonderful! Until when are they open?");
 await fromPhone("Until *six*. I can fetch it, I am in town anyway", "Until six. I can fetch it");
@@ -44,10 +46,13 @@ await fromMatrix("Yes! Ten o'clock at the river?");
 await fromPhone("Perfect, see you there");
 
 // Both sides have shown everything, and say so.
-await phone.locator("#messages > li.own").last().locator(".ticks:not(.sent)").waitFor();
+await matrix.locator(".mx_RoomView_messagePanel").hover();
+await phone.locator("#messages > li.own").last().locator(".ticks.read").waitFor();
+await matrix.locator(".mx_RoomTile .mx_NotificationBadge_count", { hasText: "1" }).waitFor({ state: "detached" });
 await tidy(matrix);
 await matrix.mouse.move(0, 0);
 await phone.mouse.move(0, 0);
+await phone.evaluate(() => document.activeElement.blur());
 await matrix.waitForFunction(() => document.querySelectorAll(".mx_ToastContainer .mx_Toast_toast").length === 0, null, { timeout: PATIENCE });
 const warnings = await matrix.locator(".mx_EventTile_e2eIcon, .mx_DecryptionFailureBody").count();
 if (warnings) throw new Error(`the web client warns beside ${warnings} messages`);

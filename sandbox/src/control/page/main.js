@@ -89,7 +89,7 @@ function showConversation() {
   paint($('peer-avatar'), open)
   $('peer').textContent = shortName(open)
   const typing = state.typing.get(open)
-  const said = typing ? (typing === 'recording' ? 'recording…' : 'typing…') : `${open} · another app`
+  const said = typing ? (typing === 'recording' ? 'recording…' : 'typing…') : `another app · ${open}`
   if ($('peer-state').textContent !== said) $('peer-state').textContent = said
   const blocked = phone.blocked.includes(open)
   const gone = !state.users.some(user => user.user === open)
