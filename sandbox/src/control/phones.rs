@@ -33,7 +33,7 @@ pub(super) struct Shown {
     name: String,
     jid: String,
     options: Options,
-    /// Partner users that it has a chat with, the number of messages, of those not yet read, and the last one.
+    /// Partner users that it has a chat with, and the number of messages.
     chats: Vec<Value>,
     blocked: Vec<String>,
     /// Stanzas that wait until it is online.
@@ -57,10 +57,7 @@ fn shown(context: &Context, phone: &Phone) -> Shown {
         chats: inner
             .chats
             .iter()
-            .map(|(jid, log)| {
-                json!({"with": name_of(jid), "jid": jid, "messages": log.len(),
-                       "unread": log.unread(), "last": log.iter().next_back()})
-            })
+            .map(|(jid, log)| json!({"with": name_of(jid), "jid": jid, "messages": log.len()}))
             .collect(),
         blocked: inner.blocked.iter().map(name_of).collect(),
         waiting: inner.waiting.len(),

@@ -62,12 +62,6 @@ impl Log {
         self.entries.iter()
     }
 
-    /// How many of the other side's messages were not read yet.
-    pub fn unread(&self) -> usize {
-        let unread = |entry: &&Entry| !entry.from_me && entry.status < Status::Read;
-        self.entries.iter().filter(unread).count()
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.len()

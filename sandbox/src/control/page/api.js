@@ -9,10 +9,12 @@ export class Refusal extends Error {
 }
 
 /** Asks the sandbox; with a body it is a POST. */
-export async function ask(path, body) {
+export const ask = (path, body) => request(path, body && { method: 'POST', body: JSON.stringify(body) })
+
+async function request(path, options) {
   let answer
   try {
-    answer = await fetch(path, body && { method: 'POST', body: JSON.stringify(body) })
+    answer = await fetch(path, options)
   } catch {
     throw new Refusal('The sandbox does not answer.', 'See whether it still runs; this page goes on by itself.')
   }
@@ -28,9 +30,11 @@ export function phoneApi(number) {
   return {
     number,
     show: () => ask(base),
+    chats: () => ask(`${base}/chats`),
     post: (what, body) => ask(`${base}/${what}`, body),
     messages: (who, last) => ask(`${base}/messages?with=${encodeURIComponent(who)}&last=${last}`),
     media: id => `${base}/media/${encodeURIComponent(id)}`,
+    upload: async (kind, file) => (await request(`${base}/uploads?kind=${kind}`, { method: 'PUT', body: file })).upload,
   }
 }
 
@@ -41,7 +45,7 @@ export async function users() {
 }
 
 const EVENTS = [
-  'message', 'receipt', 'reaction', 'edit', 'revoke', 'decrypted', 'enlisted', 'unenlisted', 'missed', 'typing',
+  'message', 'receipt', 'reaction', 'edit', 'revoke', 'decrypted', 'media', 'expired', 'enlisted', 'unenlisted', 'missed', 'typing',
   'identity_changed', 'identity', 'options', 'block', 'phone', 'connected', 'disconnected',
 ]
 

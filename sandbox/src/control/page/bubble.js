@@ -7,7 +7,7 @@ import { player } from './player.js'
 
 const KINDS = {
   image: 'Photo', video: 'Video', gif: 'GIF', round_video: 'Video message', voice: 'Voice message', audio: 'Audio', document: 'File',
-  sticker: 'Sticker', location: 'Location', contact: 'Contact', contacts: 'Contacts', poll: 'Poll',
+  sticker: 'Sticker', location: 'Location', live_location: 'Live location', contact: 'Contact', poll: 'Poll', timer: 'Disappearing messages',
 }
 const TICKS = { sent: '✓', delivered: '✓✓', read: '✓✓', played: '✓✓' }
 
@@ -16,11 +16,13 @@ const kindName = kind => KINDS[kind] ?? kind.replaceAll('_', ' ')
 /** A message in one line, for lists, quotes and labels. */
 export function summary(message) {
   if (message.undecryptable) return 'Waiting for this message'
+  if (message.expired) return 'A message that has disappeared'
+  if (message.kind === 'timer') return timer(message)
   if (message.revoked) return 'Deleted message'
   if (message.kind === 'text') return message.text ?? ''
   const name = kindName(message.kind)
-  const length = message.seconds ? ` (${duration(message.seconds)})` : ''
-  const more = message.caption || message.text || message.file_name
+  const length = message.duration ? ` (${duration(message.duration)})` : ''
+  const more = message.caption || message.text || message.file_name || message.contacts[0]?.name || message.location?.name
   return more ? `${name}${length}: ${more}` : name + length
 }
 
@@ -34,11 +36,42 @@ function picture(message, source, className) {
   return make('button', { type: 'button', class: className, 'aria-label': `Enlarge: ${alternative}`, onclick: open }, image())
 }
 
-function place(message) {
-  const { latitude, longitude } = message.location ?? message
-  if (latitude === undefined || latitude === null) return [make('em', {}, kindName(message.kind))]
-  const where = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`
-  return [make('a', { href: `geo:${latitude},${longitude}`, class: 'file' }, icon('pin'), make('span', {}, where))]
+function timer({ expiration }) {
+  if (!expiration) return 'Messages stay from now on'
+  const [unit, size] = [['days', 86_400], ['hours', 3600], ['minutes', 60], ['seconds', 1]].find(([, size]) => expiration >= size)
+  return `Messages disappear after ${+(expiration / size).toFixed(1)} ${unit}`
+}
+
+const entry = (sign, link, title, ...details) => make('a', { class: 'file', ...link }, icon(sign),
+  make('span', {}, make('b', { dir: 'auto' }, title), make('small', { dir: 'auto' }, details.filter(Boolean).join(' · '))))
+
+function place({ kind, location }) {
+  if (!location) return [make('em', {}, `(${kindName(kind)})`)]
+  const { latitude, longitude, name, address, accuracy } = location
+  const where = `${latitude.toFixed(5)}, ${longitude.toFixed(5)}${accuracy ? ` ± ${accuracy} m` : ''}`
+  return [entry('pin', { href: `geo:${latitude},${longitude}` }, name || kindName(kind), address, where)]
+}
+
+const card = ({ name, vcard }) => entry('person', {
+  href: `data:text/vcard;charset=utf-8,${encodeURIComponent(vcard)}`, download: `${name}.vcf`,
+}, name, /^TEL[^:]*:(.*)$/mi.exec(vcard)?.[1])
+
+/** What stands in the place of a file that is not there, or is to be looked at once. */
+function instead(message, source, act) {
+  const name = kindName(message.kind)
+  if (message.media === 'fetching') return [make('em', {}, `${name}: fetching…`)]
+  if (message.media === 'failed') {
+    return [make('em', {}, `${name}: ${message.media_error ?? 'it could not be fetched'}`),
+      make('button', { type: 'button', class: 'plain', onclick: () => act.fetchAgain(message) }, 'Fetch again')]
+  }
+  if (!message.view_once || message.from_me) return null
+  if (message.status === 'played') return [make('em', {}, `${name}: opened once`)]
+  if (message.kind !== 'image') return null
+  return [make('button', { type: 'button', class: 'plain', onclick: async () => {
+    await dialog(name, [make('form', { method: 'dialog' }, make('button', { class: 'icon', 'aria-label': 'Close' }, icon('close'))),
+      make('img', { src: source, alt: name })], 'light')
+    act.listened(message)
+  } }, `${name}: open once`)]
 }
 
 function attachment(message, source, listened) {
@@ -51,13 +84,14 @@ function attachment(message, source, listened) {
       return [make('video', { src: source, controls: true, preload: 'metadata', 'aria-label': kindName(message.kind) })]
     case 'voice':
     case 'audio': return [player(message, source, listened)]
-    case 'location': return place(message)
+    case 'location':
+    case 'live_location': return place(message)
+    case 'contact': return message.contacts.map(card)
+    case 'timer': return [make('em', {}, timer(message))]
     default:
-      if (!message.size) return [make('em', {}, `(${kindName(message.kind)})`)]
-      return [make('a', { href: source, download: message.file_name ?? 'file', class: 'file' },
-        icon('file'),
-        make('span', {}, make('b', {}, message.file_name ?? kindName(message.kind)),
-          make('small', {}, [message.mimetype, fileSize(message.size)].filter(Boolean).join(' · '))))]
+      if (!message.media) return [make('em', {}, `(${kindName(message.kind)})`)]
+      return [entry('file', { href: source, download: message.file_name ?? 'file' }, message.file_name ?? kindName(message.kind),
+        message.mimetype, fileSize(message.size))]
   }
 }
 
@@ -71,9 +105,12 @@ function body(message, quoted, api, act) {
   }
   if (message.undecryptable) return [...parts, make('em', {}, 'Waiting for this message. This may take a while.')]
   if (message.revoked) return [...parts, make('em', {}, 'This message was deleted.')]
+  if (message.expired) return [...parts, make('em', {}, 'This message has disappeared.')]
+  if (message.forwarded) parts.unshift(make('small', {}, 'Forwarded'))
   if (message.kind === 'text') return [...parts, make('span', { class: 'text', dir: 'auto' }, marked(message.text ?? ''))]
-  parts.push(...attachment(message, api.media(message.id), () => act.listened(message)))
-  const caption = message.caption ?? (message.kind === 'image' ? null : message.text)
+  const source = api.media(message.id)
+  parts.push(...instead(message, source, act) ?? attachment(message, source, () => act.listened(message)))
+  const caption = message.caption ?? message.text
   if (caption) parts.push(make('span', { class: 'text', dir: 'auto' }, marked(caption)))
   return parts
 }
@@ -105,13 +142,13 @@ export function bubble(item, message, quoted, api, act) {
   }
   item.message = message
   const said = JSON.stringify([message.kind, message.text, message.caption, message.size, message.undecryptable, message.revoked,
-    message.reply_to, quoted && summary(quoted)])
+    message.expired, message.media, message.view_once && message.status === 'played', message.reply_to, quoted && summary(quoted)])
   if (item.said !== said) item.children[0].replaceChildren(...body(message, quoted, api, act))
   item.said = said
   const signs = JSON.stringify([message.status, message.edited, message.revoked, message.reactions])
   if (item.signs !== signs) item.children[1].replaceChildren(...foot(message, act))
   item.signs = signs
-  item.classList.toggle('gone', message.revoked || message.undecryptable)
+  item.classList.toggle('gone', message.revoked || message.undecryptable || message.expired)
   item.setAttribute('aria-label', `${message.from_me ? 'You' : act.peerName()}: ${summary(message)}`)
   return item
 }

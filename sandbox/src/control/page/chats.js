@@ -30,7 +30,7 @@ function row(chat, open, choose, now) {
 /** Shows the chats as the phone's inbox setting says: third-party chats in a folder of their own, or all in one list. */
 export function showChats(state, choose, turnOn) {
   const { phone, users, open, typing, now } = state
-  const known = new Map(phone.chats.map(chat => [chat.with, chat]))
+  const known = new Map(state.chats.map(chat => [chat.with, chat]))
   for (const user of users) if (!known.has(user.user)) known.set(user.user, { with: user.user, messages: 0, unread: 0, last: null })
   const chats = [...known.values()].map(chat => ({ ...chat, typing: typing.get(chat.with) }))
     .sort((a, b) => (b.last?.ts ?? 0) - (a.last?.ts ?? 0) || a.with.localeCompare(b.with))

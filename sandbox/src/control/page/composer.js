@@ -1,20 +1,14 @@
 // Writing: text, replies, edits, files and voice messages.
-import { attempt, complain, duration, fileSize, make } from './dom.js'
+import { attempt, duration, fileSize, make } from './dom.js'
 import { summary } from './bubble.js'
 import { icon } from './icons.js'
 import { Recording, voiceFrom } from './record.js'
 
 const TYPING_EVERY_MS = 5000
 const PAUSE_AFTER_MS = 6000
-/** What a phone sends at most; the sandbox takes no larger request. */
-const MOST_BYTES = 64 * 1000 * 1000
 
-const base64 = blob => new Promise((resolve, reject) => {
-  const reader = new FileReader()
-  reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1))
-  reader.onerror = () => reject(reader.error)
-  reader.readAsDataURL(blob)
-})
+/** Kinds that carry a text of their own; beside others it goes as the next message. */
+const CAPTIONED = new Set(['image', 'video', 'document'])
 
 const kindOf = file => ({ image: 'image', video: 'video', audio: 'audio' })[file.type.split('/')[0]] ?? 'document'
 
@@ -29,7 +23,7 @@ async function sizeOf(file, kind) {
   film.src = URL.createObjectURL(file)
   await new Promise(resolve => { film.onloadedmetadata = film.onerror = resolve })
   URL.revokeObjectURL(film.src)
-  return film.videoWidth ? { width: film.videoWidth, height: film.videoHeight, seconds: Math.round(film.duration) } : {}
+  return film.videoWidth ? { width: film.videoWidth, height: film.videoHeight, duration: Math.round(film.duration) } : {}
 }
 
 /** The place to write in; `to()` names the open chat. */
@@ -123,10 +117,6 @@ export class Composer {
 
   take(file) {
     if (!file) return
-    if (file.size > MOST_BYTES) {
-      complain(Object.assign(new Error(`This file has ${fileSize(file.size)}.`), { cure: `Choose one of at most ${fileSize(MOST_BYTES)}.` }))
-      return
-    }
     this.file = file
     const kind = kindOf(file)
     const content = [make('span', {}, `${file.name} · ${fileSize(file.size)}`)]
@@ -163,10 +153,17 @@ export class Composer {
     const done = await attempt(async () => {
       const { reply, editing, file } = this
       const reference = reply ? { reply_to: reply } : {}
-      if (editing) await this.api.post('edits', { to, message: editing, text })
-      else if (this.recording) await this.api.post('messages', { to, kind: 'voice', ...await this.voiceFields(await this.recording.stop()), ...reference })
-      else if (file) await this.api.post('messages', { to, ...await this.fileFields(file), ...text ? { caption: text } : {}, ...reference })
-      else await this.api.post('messages', { to, kind: 'text', text, ...reference })
+      if (editing) return this.api.post('edits', { to, message: editing, text })
+      let rest = text
+      if (this.recording || file) {
+        const fields = this.recording ? await this.voiceFields(await this.recording.stop()) : await this.fileFields(file)
+        if (text && CAPTIONED.has(fields.kind)) {
+          fields.caption = text
+          rest = ''
+        }
+        await this.api.post('messages', { to, ...fields, ...reference })
+      }
+      if (rest) await this.api.post('messages', { to, kind: 'text', text: rest, ...file ? {} : reference })
     })
     this.send.disabled = false
     if (!done) return this.grow()
@@ -177,14 +174,14 @@ export class Composer {
   }
 
   async voiceFields({ blob, seconds, waveform }) {
-    return { mimetype: blob.type, seconds: Math.max(1, Math.round(seconds)), waveform, data_base64: await base64(blob) }
+    const upload = await this.api.upload('voice', blob)
+    return { kind: 'voice', upload, mimetype: blob.type, duration: Math.max(1, Math.round(seconds)), waveform }
   }
 
   async fileFields(file) {
     const kind = kindOf(file)
-    if (kind === 'audio' && this.asVoice?.checked) return { kind: 'voice', ...await this.voiceFields(await voiceFrom(file)) }
-    return {
-      kind, mimetype: file.type || 'application/octet-stream', file_name: file.name, ...await sizeOf(file, kind), data_base64: await base64(file),
-    }
+    if (kind === 'audio' && this.asVoice?.checked) return this.voiceFields(await voiceFrom(file))
+    const upload = await this.api.upload(kind, file)
+    return { kind, upload, mimetype: file.type || 'application/octet-stream', file_name: file.name, ...await sizeOf(file, kind) }
   }
 }

@@ -1,5 +1,5 @@
 // A phone: its chats, what its owner would do with them, and the sandbox behind it.
-import { follow, phoneApi, users } from './api.js'
+import { ask, follow, phoneApi, users } from './api.js'
 import { bubble } from './bubble.js'
 import { showChats } from './chats.js'
 import { Composer } from './composer.js'
@@ -14,7 +14,7 @@ const TYPING_ENDS_MS = 25_000
 
 const number = decodeURIComponent(location.pathname.split('/').pop()).replace(/^\+?/, '+')
 const api = phoneApi(number)
-const state = { phone: null, users: [], open: null, messages: [], typing: new Map(), folder: true, last: PAGE, now: Date.now() }
+const state = { phone: null, chats: [], users: [], open: null, messages: [], typing: new Map(), folder: true, last: PAGE, now: Date.now() }
 const composer = new Composer($('compose'), api, () => state.open)
 const bubbles = new Map()
 const ends = new Map()
@@ -28,8 +28,9 @@ const act = {
     item?.scrollIntoView({ block: 'center' })
     item?.focus()
   },
+  fetchAgain: message => attempt(() => ask(api.media(message.id), {})),
   listened(message) {
-    if (!message.from_me && message.kind === 'voice' && message.status !== 'played') {
+    if (!message.from_me && (message.kind === 'voice' || message.view_once) && message.status !== 'played') {
       attempt(() => api.post('receipts', { to: state.open, type: 'played', ids: [message.id] }))
     }
   },
@@ -42,7 +43,7 @@ async function remove(message) {
 }
 
 menus($('messages'), message => {
-  const usable = !message.revoked && !message.undecryptable
+  const usable = !message.revoked && !message.undecryptable && !message.expired
   const actions = []
   if (usable) actions.push(['Reply', () => composer.answer(message)])
   if (usable && (message.text || message.caption)) {
@@ -146,9 +147,9 @@ function refresh(fresh = false) {
       again = false
       try {
         const open = state.open
-        const [phone, joined, messages] = await Promise.all([api.show(), users(), open === null ? [] : api.messages(open, state.last).catch(gone)])
+        const [phone, chats, joined, messages] = await Promise.all([api.show(), api.chats(), users(), open === null ? [] : api.messages(open, state.last).catch(gone)])
         if (open !== state.open) continue
-        Object.assign(state, { phone, users: joined, messages, now: Math.max(Date.now(), messages.at(-1)?.ts ?? 0) })
+        Object.assign(state, { phone, chats, users: joined, messages, now: Math.max(Date.now(), messages.at(-1)?.ts ?? 0) })
         show()
         await markRead()
       } catch (error) {

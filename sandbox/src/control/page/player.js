@@ -28,14 +28,18 @@ export async function measure(bytes, bars = BARS) {
 /** A player; `listened` is called once when it begins to play. */
 export function player(message, source, listened) {
   const sound = new Audio()
-  sound.preload = 'metadata'
-  sound.src = source
+  // Fetched whole when it is wanted: then it can be played from any place.
+  let fetched = null
+  const fetchIt = () => fetched ??= fetch(source).then(answer => {
+    if (!answer.ok) throw new Error(`its file is not there (status ${answer.status})`)
+    return answer.blob()
+  })
   const name = message.kind === 'voice' ? 'voice message' : message.file_name ?? 'audio'
   const button = make('button', { type: 'button', class: 'round', 'aria-label': `Play ${name}` }, icon('play'))
   const bars = make('span', { class: 'bars', 'aria-hidden': 'true' }, Array.from({ length: BARS }, () => make('i')))
   const seek = make('input', { type: 'range', min: 0, max: 1000, value: 0, 'aria-label': `Position in ${name}` })
-  const time = make('span', { class: 'length' }, message.seconds ? duration(message.seconds) : '0:00')
-  const length = () => Number.isFinite(sound.duration) ? sound.duration : message.seconds ?? 0
+  const time = make('span', { class: 'length' }, message.duration ? duration(message.duration) : '0:00')
+  const length = () => Number.isFinite(sound.duration) ? sound.duration : message.duration ?? 0
 
   const draw = heights => heights.forEach((height, bar) => {
     bars.children[bar].style.setProperty('--height', `${Math.round(12 + 88 * height)}%`)
@@ -56,15 +60,19 @@ export function player(message, source, listened) {
 
   if (message.waveform?.length) draw(steps(message.waveform))
   else if (message.kind === 'voice') {
-    fetch(source).then(answer => answer.arrayBuffer()).then(measure).then(({ waveform }) => draw(waveform)).catch(() => draw(Array(BARS).fill(0)))
+    fetchIt().then(blob => blob.arrayBuffer()).then(bytes => measure(bytes)).then(({ waveform }) => draw(waveform)).catch(() => draw(Array(BARS).fill(0)))
   } else draw(Array(BARS).fill(0))
 
   button.onclick = () => {
     if (!sound.paused) return sound.pause()
     playing?.pause()
     playing = sound
-    sound.play().then(listened).catch(error => {
-      complain(Object.assign(new Error('This sound cannot be played.'), { cure: `The browser says: ${error.message}` }))
+    fetchIt().then(blob => {
+      if (!sound.src) sound.src = URL.createObjectURL(blob)
+      return sound.play()
+    }).then(listened).catch(error => {
+      fetched = null
+      complain(Object.assign(new Error('This sound cannot be played.'), { cure: `The reason: ${error.message}` }))
     })
   }
   seek.oninput = () => {
