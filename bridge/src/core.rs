@@ -26,6 +26,7 @@ use store::{
 use crate::{
     capabilities::Capabilities,
     config::Config,
+    fading,
     inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
@@ -56,6 +57,8 @@ pub(crate) enum Wake {
     Chat(String, String),
     /// Room keys and device lists.
     Keys,
+    /// Messages that disappear.
+    Fading,
     /// The `/sync` inbox of a puppet.
     Sweep(String),
     /// What people are to be told of a login's contact; with an empty contact, of the login.
@@ -164,7 +167,7 @@ impl Core {
         }
         let waker = core.clone();
         let lanes = match &wake {
-            Wake::Reports(..) | Wake::Media => &self.background,
+            Wake::Reports(..) | Wake::Media | Wake::Fading => &self.background,
             Wake::Seen(..) | Wake::Read(_) | Wake::Typing(_) | Wake::ContactTypes(..) => {
                 &self.fleeting
             }
@@ -188,6 +191,7 @@ impl Core {
                         typing::contact_pass(&core, &login, &peer).await;
                     }
                     Wake::Media => crate::media::sweep(&core).await,
+                    Wake::Fading => fading::pass(&core).await,
                     Wake::Chat(..) => {}
                 }
             }
@@ -197,6 +201,7 @@ impl Core {
     /// Wakes whatever the database holds work for: at start, and when the homeserver is back.
     pub(crate) async fn wake_all(&self) -> Result<(), store::Error> {
         self.wake(Wake::Keys);
+        self.wake(Wake::Fading);
         for room in inbox::rooms(&self.store).await? {
             if let Ok(room) = RoomId::parse(room) {
                 self.wake(Wake::Inbox(room));
@@ -273,6 +278,12 @@ impl Core {
         let attempts = held.entry(room.to_owned()).or_default();
         *attempts += 1;
         *attempts - 1
+    }
+
+    /// Whether a room's events wait.
+    pub(crate) fn is_held(&self, room: &RoomId) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.contains_key(room)
     }
 
     /// A room's events could be handled.

@@ -4,6 +4,8 @@
 //! the room, and one commit: Signal ratchet, Megolm ratchet, event to send, message row. Only then goes the delivery
 //! receipt, which takes the message out of the gatekeeper's mailbox. Whatever fails before leaves the message there.
 
+mod place;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -20,19 +22,16 @@ use ruma::OwnedRoomId;
 use store::{
     Batch, messages,
     portals::Portal,
-    sends,
     undecryptable::{self, Undecryptable},
 };
 
 use crate::{
-    core::Core,
-    ids,
+    core::{Core, Wake},
     lanes::Lanes,
     media,
     passes::Hold,
-    placeholders, portals, posting, retries,
+    placeholders, portals, retries,
     sessions::{Session, SessionError},
-    translate,
 };
 
 /// Messages of one contact that are kept here while they wait. The gatekeeper has them all; what does not fit is asked for
@@ -100,6 +99,18 @@ impl Incoming {
             queue.messages.push_back(message);
         }
         self.wake(core, chat);
+    }
+
+    /// Sees to it that a chat is looked at, if anything waits in it.
+    pub(crate) fn nudge(&self, core: &Arc<Core>, login: &str, peer: &str) {
+        let chat = (login.to_owned(), peer.to_owned());
+        let waits = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.contains_key(&chat)
+        };
+        if waits {
+            self.wake(core, chat);
+        }
     }
 
     /// Sees to it that a chat is looked at.
@@ -226,6 +237,9 @@ async fn handle(
             receipts: &mut receipts,
             retries: Vec::new(),
             count: 0,
+            placed: HashSet::new(),
+            timer: portal.timer,
+            fades: false,
         };
         for stanza in &fresh {
             match work.one(stanza).await {
@@ -243,6 +257,7 @@ async fn handle(
             mut batch,
             retries: again,
             count,
+            fades,
             ..
         } = work;
         session.save(&mut batch, core.now());
@@ -252,6 +267,9 @@ async fn handle(
             media::fetched(core, login, peer, &stanza.id);
         }
         core.wake_sends(&room);
+        if fades {
+            core.wake(Wake::Fading);
+        }
         for retry in again {
             retries::ask(core, login, retry).await;
         }
@@ -303,6 +321,12 @@ struct Work<'a> {
     retries: Vec<retries::Ask>,
     /// Messages that are in it whole.
     count: usize,
+    /// Stanza ids of what it holds and of what that is about: what comes next about one of them needs the commit first.
+    placed: HashSet<String>,
+    /// After how many seconds messages of this chat disappear.
+    timer: u32,
+    /// Whether it holds a message that will disappear.
+    fades: bool,
 }
 
 impl Work<'_> {
@@ -367,81 +391,6 @@ impl Work<'_> {
             }
         }
         Ok(Decrypted::Unreadable(last))
-    }
-
-    /// Puts what was read into the room.
-    async fn event(&mut self, stanza: &IncomingMessage, body: &Body) -> Result<(), Hold> {
-        let content = media::content(self.core, self.portal, &stanza.id, body, &mut self.batch)?;
-        let content = content.unwrap_or_else(|| translate::to_matrix(body));
-        self.send(stanza, "", "m.room.message", &content).await?;
-        if self.unread.contains_key(&stanza.id) {
-            let (login, peer) = (&self.portal.login, &self.portal.peer);
-            undecryptable::done(&mut self.batch, login, peer, &stanza.id);
-        }
-        self.receipts.extend(self.core.profile.taken(stanza));
-        Ok(())
-    }
-
-    async fn send(
-        &mut self,
-        stanza: &IncomingMessage,
-        part: &str,
-        kind: &str,
-        content: &serde_json::Value,
-    ) -> Result<(), Hold> {
-        let (login, peer) = (&self.portal.login, &self.portal.peer);
-        let placeholder = self
-            .unread
-            .get(&stanza.id)
-            .and_then(|row| row.placeholder.clone())
-            .filter(|_| part.is_empty() && kind == "m.room.message");
-        let content = match &placeholder {
-            Some(event) => &placeholders::filled(event, content),
-            None => content,
-        };
-        let encrypted = self
-            .ghost
-            .encrypt(self.room, kind, self.core.raw(content)?)
-            .await?;
-        let ts = i64::try_from(stanza.t.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let ts = if ts == 0 { self.core.now() } else { ts };
-        let txn_id = ids::transaction_id(login, peer, &stanza.id, part);
-        // The event is the message's, unless there is a placeholder for that.
-        let owner = |id: &str| placeholder.is_none().then(|| id.to_owned());
-        sends::put(
-            &mut self.batch,
-            sends::NewSend {
-                login: owner(login),
-                peer: owner(peer),
-                stanza_id: owner(&stanza.id),
-                ..posting::event(
-                    self.ghost,
-                    self.room,
-                    txn_id,
-                    "m.room.encrypted",
-                    encrypted.json().get(),
-                    ts,
-                )
-            },
-        );
-        messages::put(
-            &mut self.batch,
-            &messages::Message {
-                login: login.clone(),
-                peer: peer.clone(),
-                stanza_id: stanza.id.clone(),
-                // Whoever answers or reacts names the placeholder, not its edit.
-                event_id: placeholder,
-                room_id: self.room.to_string(),
-                direction: messages::Direction::In,
-                status: messages::Status::Delivered,
-                ts: self.core.arrival(),
-                kind: messages::Kind::Message,
-                target: None,
-                gone: false,
-            },
-        );
-        Ok(())
     }
 
     /// Asks for the message again; after the last try, says in the room that one was lost.

@@ -17,6 +17,7 @@ mod delivery;
 mod devices;
 mod directory;
 mod enlistment;
+mod fading;
 mod ids;
 pub mod inbox;
 mod incoming;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use puppeting::{Puppet, PuppetError};
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UInt};
 use serde_json::value::RawValue;
-use store::{Batch, Error, Millis, portals::Portal, sends};
+use store::{Batch, Error, Millis, sends};
 
 use crate::{
     core::{Core, Wake},
     ids,
-    passes::Hold,
 };
 
 /// Rows read at a time.
@@ -58,35 +57,25 @@ pub(crate) fn event(
     }
 }
 
-/// Redacts an event of a portal's room as a puppet. Once however often it is tried; `reason` stands beside the redaction.
+/// Redacts an event as a puppet, once however often it is tried; `reason` stands beside the redaction.
 pub(crate) fn redact(
     core: &Core,
     batch: &mut Batch,
     puppet: &Puppet,
-    portal: &Portal,
+    room: &RoomId,
     event_id: &str,
     reason: &str,
-) -> Result<(), Hold> {
-    let Some(room) = portal.room_id.as_deref() else {
-        return Ok(());
-    };
-    let txn_id = ids::transaction_id(&portal.login, &portal.peer, event_id, "redact");
+) {
+    let txn_id = ids::transaction_id("", room.as_str(), event_id, "redact");
+    let now = core.now();
     sends::put(
         batch,
         sends::NewSend {
             method: sends::Method::Redact,
             target: Some(event_id.to_owned()),
-            ..event(
-                puppet,
-                &*core.room(room)?,
-                txn_id,
-                "m.room.redaction",
-                reason,
-                core.now(),
-            )
+            ..event(puppet, room, txn_id, "m.room.redaction", reason, now)
         },
     );
-    Ok(())
 }
 
 /// Sends what a room has to send, until nothing is left or something is in the way.
@@ -130,6 +119,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     let more = rows.len() == PAGE as usize;
     let mut commits = Vec::with_capacity(rows.len());
     let mut held = None;
+    let mut sent = Vec::new();
     for row in rows {
         match deliver(core, room, &row).await {
             Ok(event_id) => {
@@ -138,6 +128,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
                 // The next event goes while this is written: a crash in between only sends it again, and the
                 // homeserver knows its transaction id.
                 commits.push(core.store.submit(batch));
+                sent.extend(row.event.login.zip(row.event.peer));
             }
             Err(error) if error.is_retryable() => {
                 let mut batch = Batch::new();
@@ -162,6 +153,14 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     }
     for commit in commits {
         commit.await?;
+    }
+    // What is about these events may have waited for their ids.
+    sent.dedup();
+    for (login, peer) in sent {
+        core.incoming.nudge(core, &login, &peer);
+    }
+    if core.is_held(room) {
+        core.wake(Wake::Inbox(room.to_owned()));
     }
     match held {
         Some(held) => Err(held),

@@ -24,7 +24,7 @@ use store::{
 
 use crate::{
     core::{Core, Wake},
-    directory,
+    directory, fading,
     passes::Hold,
 };
 
@@ -196,6 +196,7 @@ async fn known_moment(
 
 /// Marks what came until then as read, and tells the contact unless the user does not want that.
 async fn mark(core: &Arc<Core>, portal: &Portal, room: &RoomId, until: Millis) -> Result<(), Hold> {
+    fading::read(core, room, until).await?;
     let shown = preferences::get(&core.store, &portal.login)
         .await?
         .read_receipts;

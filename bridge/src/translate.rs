@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use self::{
     matrix_to_whatsapp::{above, caption_of, plain_words, to_whatsapp},
-    whatsapp_to_matrix::{replacement, to_matrix},
+    whatsapp_to_matrix::{note_below, replacement, to_matrix},
 };
 use crate::capabilities::Feature;
 

@@ -95,6 +95,21 @@ pub fn replacement(event_id: &str, body: &Body, original: Option<&Value>) -> Val
     content
 }
 
+/// Adds a note to what is written under a file; a file without a caption gets one.
+pub fn note_below(content: &mut Value, note: &str) {
+    let body = content["body"].as_str().unwrap_or_default().to_owned();
+    let bare = content["filename"].as_str().is_none_or(|name| name == body);
+    if bare {
+        content["filename"] = body.into();
+        content["body"] = note.into();
+        return;
+    }
+    content["body"] = format!("{body}\n{note}").into();
+    if let Some(html) = content["formatted_body"].as_str() {
+        content["formatted_body"] = format!("{html}<br>{note}").into();
+    }
+}
+
 /// Longest emoji that is shown in a text, in bytes.
 const SHOWN_BYTES: usize = 64;
 

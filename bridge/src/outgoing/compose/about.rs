@@ -129,10 +129,10 @@ pub(super) async fn reaction(
             core,
             &mut composed.also,
             &ghost,
-            portal,
+            &*core.room(&earlier.room_id)?,
             earlier_event,
             "WhatsApp keeps one reaction of each person",
-        )?;
+        );
     }
     Ok(Read::Composed(composed))
 }

@@ -226,3 +226,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn notes_and_captions_change_below_files() {
+    let picture =
+        serde_json::json!({"msgtype": "m.image", "body": "a.png", "file": {"url": "mxc://a/b"}});
+    let mut noted = picture.clone();
+    note_below(&mut noted, "(once)");
+    assert_eq!(
+        (&noted["filename"], &noted["body"]),
+        (&"a.png".into(), &"(once)".into())
+    );
+    noted["body"] = "look".into();
+    noted["formatted_body"] = "<b>look</b>".into();
+    note_below(&mut noted, "(once)");
+    assert_eq!(noted["body"], "look\n(once)");
+    assert_eq!(noted["formatted_body"], "<b>look</b><br>(once)");
+
+    let edit = replacement("$a", &Body::text("*see*"), Some(&picture));
+    let new = &edit["m.new_content"];
+    assert_eq!(
+        (&new["filename"], &new["body"]),
+        (&"a.png".into(), &"*see*".into())
+    );
+    assert_eq!(new["formatted_body"], "<strong>see</strong>");
+    assert_eq!(new["file"]["url"], "mxc://a/b");
+    assert_eq!(edit["m.relates_to"]["event_id"], "$a");
+    let none = replacement("$a", &Body::text(""), Some(new));
+    assert_eq!(none["m.new_content"]["body"], "a.png");
+    assert!(none["m.new_content"].get("formatted_body").is_none());
+    let text = replacement("$a", &Body::text("better"), None);
+    assert_eq!(
+        text["m.new_content"],
+        serde_json::json!({"msgtype": "m.text", "body": "better"})
+    );
+    assert_eq!(text["body"], "* better");
+}
