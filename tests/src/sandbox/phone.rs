@@ -1,5 +1,7 @@
 //! One simulated phone.
 
+mod kinds;
+
 use std::time::Duration;
 
 use reqwest::Method;
