@@ -154,7 +154,7 @@ async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Re
         Err(error) => return Ok(error.to_string()),
     };
     Ok(match command {
-        Command::Help => commands::help(),
+        Command::Help => help(core),
         Command::Version => format!("gatehouse {}", env!("CARGO_PKG_VERSION")),
         Command::Enable => enable(core, &user).await?,
         Command::Accept => accept(core, &user).await?,
@@ -171,6 +171,11 @@ async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Re
             Err(refusal) => format!("The chat cannot be opened: {refusal}."),
         },
     })
+}
+
+/// What can be told to the bot, and what can be sent in chats.
+fn help(core: &Core) -> String {
+    format!("{}\n\n{}", commands::help(), core.capabilities.summary())
 }
 
 async fn enable(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {
@@ -323,7 +328,7 @@ pub(crate) async fn invited(core: &Arc<Core>, room: &RoomId, sender: &str) -> Re
     }
     remember_room(core, sender, room).await?;
     let cause = format!("welcome{room}");
-    reply(core, room, sender, &cause, &commands::help(), Batch::new()).await
+    reply(core, room, sender, &cause, &help(core), Batch::new()).await
 }
 
 /// Somebody left a chat with the bot: an empty one is left too.

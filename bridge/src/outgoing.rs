@@ -23,6 +23,7 @@ use crate::{
     directory, media,
     notices::{self, Notice},
     passes::Hold,
+    portals::describe,
     sessions::{Session, SessionError},
 };
 
@@ -53,6 +54,7 @@ pub(crate) async fn handle(
     portal: &Portal,
     events: Vec<inbox::Event>,
 ) -> Result<(), Hold> {
+    describe::keep_up(core, portal).await?;
     let mut ready = Vec::new();
     let mut done = Batch::new();
     for event in events {

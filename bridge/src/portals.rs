@@ -1,5 +1,7 @@
 //! Portals: the room of one login and one contact. How it comes to be, from either side, and how it ends.
 
+pub(crate) mod describe;
+
 use std::sync::Arc;
 
 use puppeting::{GhostProfile, NewRoom, Puppet, PuppetError};
@@ -48,11 +50,13 @@ pub(crate) async fn ensure(
     if let Some(portal) = &known
         && let Some(room) = portal.room_id.as_deref()
     {
+        describe::keep_up(core, portal).await?;
         return Ok((portal.clone(), core.room(room)?));
     }
     let ghost = contact_ghost(core, login, peer).await?;
     let room = open_room(core, &ghost, login, peer).await?;
     let portal = record(core, login, peer, &ghost, &room, true).await?;
+    describe::keep_up(core, &portal).await?;
     Ok((portal, room))
 }
 
@@ -83,6 +87,8 @@ async fn open_room(
 ) -> Result<OwnedRoomId, Hold> {
     let user = core.user(login)?;
     let bot = core.bot_puppet().await?;
+    let mut state = describe::initial(core, login, peer);
+    state.push(functional_members(core));
     for attempt in 0..ROOMS {
         let alias = ids::portal_alias(&core.config.appservice.ghost_prefix, login, peer, attempt);
         let made = ghost
@@ -91,7 +97,7 @@ async fn open_room(
                 invite: vec![user.clone(), core.bot.clone()],
                 is_direct: true,
                 encrypted: true,
-                state: vec![functional_members(core)],
+                state: state.clone(),
                 ..NewRoom::default()
             })
             .await?;
@@ -321,7 +327,8 @@ async fn adopt(
         }
     }
     let bot_joined = bring_bot(core, room, ghost).await?;
-    record(core, login, &peer, ghost, room, bot_joined).await?;
+    let portal = record(core, login, &peer, ghost, room, bot_joined).await?;
+    describe::keep_up(core, &portal).await?;
     Ok(Ok(()))
 }
 

@@ -78,7 +78,10 @@ impl Chat {
     /// A text from the phone: its event id and stanza id.
     async fn received(&self, text: &str) -> Result<(String, String)> {
         let id = self.phone.send(&self.me, text).await?;
-        let seen = self.client.wait_for_text(&self.room, &self.ghost, text).await?;
+        let seen = self
+            .client
+            .wait_for_text(&self.room, &self.ghost, text)
+            .await?;
         assert!(seen.is_clean(), "a shield beside {}", seen.summary());
         Ok((seen.event_id, id))
     }
@@ -132,34 +135,60 @@ fn differs(actual: &Value, wanted: &Value) -> Option<String> {
 
 async fn matrix_to_whatsapp(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "tina", "+4915200000001").await?;
-    let html = |body: &str, html: &str| {
-        json!({"msgtype": "m.text", "body": body, "format": "org.matrix.custom.html", "formatted_body": html})
-    };
+    let html = |body: &str, html: &str| json!({"msgtype": "m.text", "body": body, "format": "org.matrix.custom.html", "formatted_body": html});
     let rows = [
-        ("text", json!({"msgtype": "m.text", "body": "naïve שלום 👩‍👩‍👧"}), json!({"kind": "text", "text": "naïve שלום 👩‍👩‍👧"})),
+        (
+            "text",
+            json!({"msgtype": "m.text", "body": "naïve שלום 👩‍👩‍👧"}),
+            json!({"kind": "text", "text": "naïve שלום 👩‍👩‍👧"}),
+        ),
         (
             "formatting",
-            html("x", "<b>bold <i>both</i></b> <del>gone</del> <code>x*y</code><ul><li>one</li><li>two</li></ul><blockquote>quoted</blockquote><pre><code>let a;\n</code></pre>"),
+            html(
+                "x",
+                "<b>bold <i>both</i></b> <del>gone</del> <code>x*y</code><ul><li>one</li><li>two</li></ul><blockquote>quoted</blockquote><pre><code>let a;\n</code></pre>",
+            ),
             json!({"kind": "text", "text": "*bold _both_* ~gone~ `x*y`\n- one\n- two\n> quoted\n```let a;```"}),
         ),
         (
             "link and spoiler",
-            html("x", "<a href=\"https://example.org/a\">here</a> <span data-mx-spoiler=\"end\">he dies</span>"),
+            html(
+                "x",
+                "<a href=\"https://example.org/a\">here</a> <span data-mx-spoiler=\"end\">he dies</span>",
+            ),
             json!({"text": "here (https://example.org/a) [spoiler: end] he dies"}),
         ),
         (
             "mention",
-            html("Bea: hi", &format!("<a href=\"https://matrix.to/#/{}\">Bea</a>: hi", chat.ghost)),
+            html(
+                "Bea: hi",
+                &format!("<a href=\"https://matrix.to/#/{}\">Bea</a>: hi", chat.ghost),
+            ),
             json!({"text": "Bea: hi"}),
         ),
-        ("emote", json!({"msgtype": "m.emote", "body": "waves"}), json!({"text": "* tina waves"})),
+        (
+            "emote",
+            json!({"msgtype": "m.emote", "body": "waves"}),
+            json!({"text": "* tina waves"}),
+        ),
         (
             "location",
             json!({"msgtype": "m.location", "body": "The gate", "geo_uri": "geo:52.5163,13.3777;u=20"}),
             json!({"kind": "location", "location": {"latitude": 52.5163, "longitude": 13.3777, "name": "The gate", "accuracy": 20}}),
         ),
-        ("HTML bomb", html("the plain words", &"<div>".repeat(5000)), json!({"text": "the plain words"})),
-        ("deep nesting", html("the plain words of this", &format!("{}x", "<b>".repeat(900))), json!({"text": "the plain words of this"})),
+        (
+            "HTML bomb",
+            html("the plain words", &"<div>".repeat(5000)),
+            json!({"text": "the plain words"}),
+        ),
+        (
+            "deep nesting",
+            html(
+                "the plain words of this",
+                &format!("{}x", "<b>".repeat(900)),
+            ),
+            json!({"text": "the plain words of this"}),
+        ),
     ];
     for (name, content, wanted) in rows {
         chat.client.send_message(&chat.room, content).await?;
@@ -208,14 +237,21 @@ async fn refused(chat: &Chat) -> Result<()> {
     ];
     for (kind, content, told) in events {
         // Too long for one event's limit would be the homeserver's refusal, not the bridge's.
-        if content["body"].as_str().is_some_and(|body| body.len() > 60_000) {
+        if content["body"]
+            .as_str()
+            .is_some_and(|body| body.len() > 60_000)
+        {
             continue;
         }
         client.send_event(room, kind, content).await?;
         chat.told(told).await?;
     }
     client
-        .send_plain(room, "m.room.message", json!({"msgtype": "m.text", "body": "clear"}))
+        .send_plain(
+            room,
+            "m.room.message",
+            json!({"msgtype": "m.text", "body": "clear"}),
+        )
         .await?;
     chat.told("was not encrypted").await?;
     chat.flush("after the refusals").await?;
@@ -226,15 +262,25 @@ async fn refused(chat: &Chat) -> Result<()> {
 #[tokio::test]
 async fn each_kind_from_matrix() -> Result<()> {
     let stack = stack().await?;
-    matrix_to_whatsapp(stack).await.map_err(|error| stack.explain(error))
+    matrix_to_whatsapp(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }
 
 async fn whatsapp_to_matrix(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "uta", "+4915200000002").await?;
-    let told = |part: &str| format!("Something came from WhatsApp that cannot be shown here: {part}. Ask the sender to write it as text.");
+    let told = |part: &str| {
+        format!(
+            "Something came from WhatsApp that cannot be shown here: {part}. Ask the sender to write it as text."
+        )
+    };
     let notice = |part: &str| json!({"msgtype": "m.notice", "body": told(part)});
     let rows = [
-        ("text", json!({"kind": "text", "text": "plain"}), json!({"msgtype": "m.text", "body": "plain", "formatted_body": null})),
+        (
+            "text",
+            json!({"kind": "text", "text": "plain"}),
+            json!({"msgtype": "m.text", "body": "plain", "formatted_body": null}),
+        ),
         (
             "formatting",
             json!({"kind": "text", "text": "*bold _both_* ~gone~ `x*y`\n- one\n- two\n> quoted"}),
@@ -255,10 +301,22 @@ async fn whatsapp_to_matrix(stack: &Stack) -> Result<()> {
             json!({"msgtype": "m.location", "body": "Gate, Platz 1", "geo_uri": "geo:52.5,-13.25;u=12",
                    "org.matrix.msc3488.location": {"uri": "geo:52.5,-13.25;u=12", "description": "Gate, Platz 1"}}),
         ),
-        ("live location", json!({"kind": "live_location", "latitude": 1.0, "longitude": 2.0}), notice("live location")),
-        ("poll", json!({"kind": "poll", "text": "which?", "options": ["a", "b"]}), notice("poll")),
+        (
+            "live location",
+            json!({"kind": "live_location", "latitude": 1.0, "longitude": 2.0}),
+            notice("live location"),
+        ),
+        (
+            "poll",
+            json!({"kind": "poll", "text": "which?", "options": ["a", "b"]}),
+            notice("poll"),
+        ),
         ("call", json!({"kind": "call"}), notice("call")),
-        ("group invitation", json!({"kind": "group_invitation", "text": "Us"}), notice("group invitation")),
+        (
+            "group invitation",
+            json!({"kind": "group_invitation", "text": "Us"}),
+            notice("group invitation"),
+        ),
     ];
     for (name, message, wanted) in rows {
         chat.phone.say(&chat.me, message).await?;
@@ -268,17 +326,24 @@ async fn whatsapp_to_matrix(stack: &Stack) -> Result<()> {
     chat.client
         .wait_for(&chat.room, "a placeholder for the unknown", |event| {
             event.sender == chat.ghost
-                && event.body().is_some_and(|body| body.contains("cannot be shown here: field"))
+                && event
+                    .body()
+                    .is_some_and(|body| body.contains("cannot be shown here: field"))
         })
         .await?;
     let card = "BEGIN:VCARD\nVERSION:3.0\nFN:Ed\nTEL:+4915187654321\nEND:VCARD";
     chat.phone
-        .say(&chat.me, json!({"kind": "contact", "contacts": [{"name": "Ed", "vcard": card}]}))
+        .say(
+            &chat.me,
+            json!({"kind": "contact", "contacts": [{"name": "Ed", "vcard": card}]}),
+        )
         .await?;
     let wanted = json!({"msgtype": "m.file", "body": "Ed.vcf", "filename": "Ed.vcf", "info": {"mimetype": "text/vcard", "size": card.len() + 2}});
     let seen = chat.seen("contact", &wanted).await?;
     let file = stack.folder().join("ed.vcf");
-    chat.client.download(&seen.content["file"], Some(&file)).await?;
+    chat.client
+        .download(&seen.content["file"], Some(&file))
+        .await?;
     assert_eq!(std::fs::read_to_string(&file)?, format!("{card}\r\n"));
     Ok(())
 }
@@ -286,7 +351,9 @@ async fn whatsapp_to_matrix(stack: &Stack) -> Result<()> {
 #[tokio::test]
 async fn each_kind_from_whatsapp() -> Result<()> {
     let stack = stack().await?;
-    whatsapp_to_matrix(stack).await.map_err(|error| stack.explain(error))
+    whatsapp_to_matrix(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }
 
 async fn replies(stack: &Stack) -> Result<()> {
@@ -296,11 +363,17 @@ async fn replies(stack: &Stack) -> Result<()> {
     let (theirs, theirs_there) = chat.received("an *answer*").await?;
 
     client.reply(room, &theirs, "to theirs").await?;
-    chat.shown("a reply to theirs", &json!({"text": "to theirs", "reply_to": theirs_there}))
-        .await?;
+    chat.shown(
+        "a reply to theirs",
+        &json!({"text": "to theirs", "reply_to": theirs_there}),
+    )
+    .await?;
     client.reply(room, &mine, "to mine").await?;
-    chat.shown("a reply to mine", &json!({"text": "to mine", "reply_to": mine_there}))
-        .await?;
+    chat.shown(
+        "a reply to mine",
+        &json!({"text": "to mine", "reply_to": mine_there}),
+    )
+    .await?;
     // As older clients write it, with the quotation in the text.
     let old = json!({
         "msgtype": "m.text", "body": "> <@x:y> an answer\n\nwith fallback", "format": "org.matrix.custom.html",
@@ -308,29 +381,44 @@ async fn replies(stack: &Stack) -> Result<()> {
         "m.relates_to": {"m.in_reply_to": {"event_id": theirs}},
     });
     client.send_message(room, old).await?;
-    chat.shown("no fallback", &json!({"text": "with fallback", "reply_to": theirs_there}))
-        .await?;
+    chat.shown(
+        "no fallback",
+        &json!({"text": "with fallback", "reply_to": theirs_there}),
+    )
+    .await?;
     let thread = json!({
         "msgtype": "m.text", "body": "in a thread",
         "m.relates_to": {"rel_type": "m.thread", "event_id": mine, "is_falling_back": true, "m.in_reply_to": {"event_id": theirs}},
     });
     client.send_message(room, thread).await?;
-    chat.shown("a thread", &json!({"text": "in a thread", "reply_to": theirs_there}))
-        .await?;
+    chat.shown(
+        "a thread",
+        &json!({"text": "in a thread", "reply_to": theirs_there}),
+    )
+    .await?;
     // To what is not on WhatsApp: it goes all the same.
     let notice = client
         .send_message(room, json!({"msgtype": "m.notice", "body": "beep"}))
         .await?;
     client.reply(room, &notice, "to nothing").await?;
-    chat.shown("a plain text", &json!({"text": "to nothing", "reply_to": null}))
-        .await?;
+    chat.shown(
+        "a plain text",
+        &json!({"text": "to nothing", "reply_to": null}),
+    )
+    .await?;
     client.reply(room, "$unknown", "to the unknown").await?;
-    chat.shown("a plain text", &json!({"text": "to the unknown", "reply_to": null}))
-        .await?;
+    chat.shown(
+        "a plain text",
+        &json!({"text": "to the unknown", "reply_to": null}),
+    )
+    .await?;
 
     for (to, event, text) in [(&mine_there, &mine, "r1"), (&theirs_there, &theirs, "r2")] {
         chat.phone
-            .say(&chat.me, json!({"kind": "text", "text": text, "reply_to": to}))
+            .say(
+                &chat.me,
+                json!({"kind": "text", "text": text, "reply_to": to}),
+            )
             .await?;
         let wanted = json!({"body": text, "m.relates_to": {"m.in_reply_to": {"event_id": event}}});
         let seen = chat.seen("a reply", &wanted).await?;
@@ -339,7 +427,10 @@ async fn replies(stack: &Stack) -> Result<()> {
     // At once: the reply must wait until the event that it answers has its id.
     let first = chat.phone.send(&chat.me, "quick").await?;
     chat.phone
-        .say(&chat.me, json!({"kind": "text", "text": "quicker", "reply_to": first}))
+        .say(
+            &chat.me,
+            json!({"kind": "text", "text": "quicker", "reply_to": first}),
+        )
         .await?;
     let quick = client.wait_for_text(room, &chat.ghost, "quick").await?;
     let quicker = client.wait_for_text(room, &chat.ghost, "quicker").await?;
@@ -378,7 +469,9 @@ async fn reactions(stack: &Stack) -> Result<()> {
     reactions_there(&chat, &theirs_there, &[(me, "👍")]).await?;
     let second = client.react_encrypted(room, &theirs, "❤️").await?;
     reactions_there(&chat, &theirs_there, &[(me, "❤️")]).await?;
-    client.wait_for_reactions(room, &theirs, &[(me, "❤️")]).await?;
+    client
+        .wait_for_reactions(room, &theirs, &[(me, "❤️")])
+        .await?;
     client.redact(room, &second).await?;
     reactions_there(&chat, &theirs_there, &[]).await?;
     client.react(room, &mine, "🎉").await?;
@@ -394,7 +487,9 @@ async fn reactions(stack: &Stack) -> Result<()> {
     }
     reactions_there(&chat, &mine_there, &[(me, "🎉"), (number, "😮")]).await?;
     chat.phone.react(me, &mine_there, "").await?;
-    client.wait_for_reactions(room, &mine, &[(me, "🎉")]).await?;
+    client
+        .wait_for_reactions(room, &mine, &[(me, "🎉")])
+        .await?;
     // All at once, on a message whose event is not written yet.
     let quick = chat.phone.send(me, "react to this").await?;
     for emoji in ["1️⃣", "2️⃣", "3️⃣"] {
@@ -417,7 +512,9 @@ async fn reactions(stack: &Stack) -> Result<()> {
     chat.told("is not on WhatsApp").await?;
     client.redact(room, &mine).await?;
     chat.phone
-        .wait_for(me, "the deletion", |message| message["id"] == mine_there.as_str() && message["revoked"] == true)
+        .wait_for(me, "the deletion", |message| {
+            message["id"] == mine_there.as_str() && message["revoked"] == true
+        })
         .await?;
     client.react(room, &mine, "👎").await?;
     chat.told("was deleted").await?;
@@ -459,7 +556,9 @@ async fn edits_and_deletions(stack: &Stack) -> Result<()> {
     chat.flush("after the wrong edit").await?;
     let entry = json!({"id": theirs_there, "text": "fourth"});
     chat.phone
-        .wait_for(me, "their text", |message| differs(message, &entry).is_none())
+        .wait_for(me, "their text", |message| {
+            differs(message, &entry).is_none()
+        })
         .await?;
 
     client.redact(room, &mine).await?;
@@ -481,11 +580,18 @@ async fn edits_and_deletions(stack: &Stack) -> Result<()> {
     chat.phone.revoke(me, &quick).await?;
     client
         .wait_for(room, "the message to go", |event| {
-            event.sender == ghost && event.redacted && event.event_id != theirs && event.relation.is_null()
+            event.sender == ghost
+                && event.redacted
+                && event.event_id != theirs
+                && event.relation.is_null()
         })
         .await?;
     assert!(
-        client.timeline(room).await?.iter().all(|event| event.body() != Some("never mind")),
+        client
+            .timeline(room)
+            .await?
+            .iter()
+            .all(|event| event.body() != Some("never mind")),
         "it is not shown any more"
     );
     // What the other side wrote can only be deleted here.
@@ -497,7 +603,9 @@ async fn edits_and_deletions(stack: &Stack) -> Result<()> {
 #[tokio::test]
 async fn edits_and_deletions_both_ways() -> Result<()> {
     let stack = stack().await?;
-    edits_and_deletions(stack).await.map_err(|error| stack.explain(error))
+    edits_and_deletions(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }
 
 /// Without the flags the sender is told that the other side still shows the old text.
@@ -514,10 +622,13 @@ async fn without_flags(stack: &Stack) -> Result<()> {
     let link = "📍 The gate\nhttps://www.openstreetmap.org/?mlat=52.5&mlon=13.25#map=16/52.5/13.25";
     chat.shown("a link to a map", &json!({"kind": "text", "text": link}))
         .await?;
-    let entry = json!({"id": mine_there, "text": "first version", "edited": false, "revoked": false});
+    let entry =
+        json!({"id": mine_there, "text": "first version", "edited": false, "revoked": false});
     chat.shown("the first version", &entry).await?;
 
-    let features = client.state(room, "com.beeper.room_features", "whatsapp").await?;
+    let features = client
+        .state(room, "com.beeper.room_features", "whatsapp")
+        .await?;
     let features = features.ok_or_else(|| Error::new("no room features"))?;
     let wanted = json!({"edit": -2, "delete": -2, "reaction": 2, "reply": 2, "location_message": 1, "max_text_length": 65_536});
     assert_eq!(differs(&features, &wanted), None);
@@ -527,7 +638,9 @@ async fn without_flags(stack: &Stack) -> Result<()> {
 #[tokio::test]
 async fn what_the_profile_does_not_allow_is_told() -> Result<()> {
     let stack = careful_stack().await?;
-    without_flags(stack).await.map_err(|error| stack.explain(error))
+    without_flags(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }
 
 async fn described(stack: &Stack) -> Result<()> {
@@ -540,12 +653,23 @@ async fn described(stack: &Stack) -> Result<()> {
         assert_eq!(differs(&bridge, &wanted), None, "{kind}: {bridge}");
         assert!(!bridge["channel"]["id"].is_null(), "{kind}: {bridge}");
     }
-    let members = client.state(room, "io.element.functional_members", "").await?;
+    let members = client
+        .state(room, "io.element.functional_members", "")
+        .await?;
     assert_eq!(members, Some(json!({"service_members": [chat.bot]})));
-    let features = client.state(room, "com.beeper.room_features", "whatsapp").await?;
+    let features = client
+        .state(room, "com.beeper.room_features", "whatsapp")
+        .await?;
     let features = features.ok_or_else(|| Error::new("no room features"))?;
-    assert_eq!(differs(&features, &json!({"edit": 2, "edit_max_age": 900})), None);
-    assert!(features["id"].as_str().is_some_and(|id| id.starts_with("gatehouse.v")));
+    assert_eq!(
+        differs(&features, &json!({"edit": 2, "edit_max_age": 900})),
+        None
+    );
+    assert!(
+        features["id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("gatehouse.v"))
+    );
     Ok(())
 }
 
@@ -558,7 +682,9 @@ async fn a_portal_says_what_it_is() -> Result<()> {
 async fn disappearing(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "ada", "+4915200000008").await?;
     let (client, room, me) = (&chat.client, chat.room.as_str(), chat.me.as_str());
-    chat.phone.say(me, json!({"kind": "timer", "expiration": 604_800})).await?;
+    chat.phone
+        .say(me, json!({"kind": "timer", "expiration": 604_800}))
+        .await?;
     let wanted = json!({"msgtype": "m.notice", "body": "Messages of this chat disappear on WhatsApp after 7 days. What comes from there is then deleted here too; what you write stays here."});
     chat.seen("the timer", &wanted).await?;
     let message = json!({"kind": "text", "text": "soon gone", "expiration": 2});
@@ -572,14 +698,21 @@ async fn disappearing(stack: &Stack) -> Result<()> {
     // The other time was told, once.
     chat.seen("the new timer", &json!({"body": "Messages of this chat disappear on WhatsApp after 2 seconds. What comes from there is then deleted here too; what you write stays here."}))
         .await?;
-    chat.phone.say(me, json!({"kind": "timer", "expiration": 0})).await?;
-    chat.seen("the end of it", &json!({"body": "Messages of this chat do not disappear on WhatsApp any more."}))
-        .await
-        .map(drop)
+    chat.phone
+        .say(me, json!({"kind": "timer", "expiration": 0}))
+        .await?;
+    chat.seen(
+        "the end of it",
+        &json!({"body": "Messages of this chat do not disappear on WhatsApp any more."}),
+    )
+    .await
+    .map(drop)
 }
 
 #[tokio::test]
 async fn disappearing_messages_disappear() -> Result<()> {
     let stack = stack().await?;
-    disappearing(stack).await.map_err(|error| stack.explain(error))
+    disappearing(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }
