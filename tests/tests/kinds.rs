@@ -500,11 +500,25 @@ async fn reactions(stack: &Stack) -> Result<()> {
         .wait_for_reactions(room, &seen.event_id, &[(ghost, "3️⃣")])
         .await?;
 
-    // What is none.
-    for bomb in ["👍".repeat(10_000), "no emoji".to_owned()] {
-        client.react(room, &theirs, &bomb).await?;
+    // What is none. (Synapse itself takes no more than 500 characters.)
+    for bomb in ["👍".repeat(120), "no emoji".to_owned()] {
+        let event = client.react(room, &theirs, &bomb).await?;
+        client
+            .wait_for(room, "the refusal", |each| {
+                each.sender == chat.bot
+                    && each.answers() == Some(&*event)
+                    && each
+                        .body()
+                        .is_some_and(|body| body.contains("takes one emoji"))
+            })
+            .await?;
     }
-    chat.told("takes one emoji").await?;
+    chat.phone
+        .react(me, &theirs_there, &"👍".repeat(10_000))
+        .await?;
+    chat.seen("the refusal", &json!({"msgtype": "m.notice", "body": "A reaction came from WhatsApp that is no emoji. It is not shown."}))
+        .await?;
+    chat.phone.react(me, &theirs_there, "").await?;
     let notice = client
         .send_message(room, json!({"msgtype": "m.notice", "body": "beep"}))
         .await?;
