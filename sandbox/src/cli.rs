@@ -3,6 +3,8 @@
 mod chat;
 mod client;
 mod drive;
+mod phone;
+mod send;
 mod serve;
 
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ Examples:
   export SANDBOX_URL=http://127.0.0.1:29400
   sandbox phone +4915112345678 add --name Bea
   sandbox phone +4915112345678 send @alice:localhost \"hi\"
+  sandbox phone +4915112345678 send @alice:localhost --image cat.png --caption \"my cat\"
   sandbox phone +4915112345678 chat @alice:localhost
   sandbox faults --drop-connection-every 20 --seed 7
   sandbox clock --advance 31d";
@@ -34,7 +37,7 @@ enum Command {
     /// Run the sandbox
     Serve(Box<serve::Serve>),
     /// Make a phone, or do what its owner would do with it
-    Phone(drive::PhoneArgs),
+    Phone(phone::PhoneArgs),
     /// List the phones
     Phones(At),
     /// List the partners, their users, and what waits for them

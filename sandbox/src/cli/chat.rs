@@ -29,8 +29,9 @@ pub(super) fn line(message: &Entry, with: &str) -> String {
     let what = match &message.text {
         _ if message.undecryptable => "(waiting for this message)".to_owned(),
         _ if message.revoked => "(deleted)".to_owned(),
+        _ if message.expired => "(disappeared)".to_owned(),
         Some(text) => text.clone(),
-        None => format!("({})", message.kind),
+        None => described(message),
     };
     let edited = if message.edited { " (edited)" } else { "" };
     let ticks = if message.from_me {
@@ -46,6 +47,42 @@ pub(super) fn line(message: &Entry, with: &str) -> String {
     format!("{who}: {what}{edited}{reactions} {ticks}")
         .trim_end()
         .to_owned()
+}
+
+/// What is not text, in brackets, with the text that goes with it.
+fn described(message: &Entry) -> String {
+    let mut what = format!("({}", message.kind.replace('_', " "));
+    let mut add = |text: String| {
+        what.push_str(", ");
+        what.push_str(&text);
+    };
+    if let Some(name) = &message.file_name {
+        add(name.clone());
+    }
+    if let Some(size) = message.size {
+        add(format!("{size} bytes"));
+    }
+    if let Some(seconds) = message.duration {
+        add(format!("{seconds} s"));
+    }
+    if message.view_once {
+        add("to be looked at once".to_owned());
+    }
+    if let Some(place) = &message.location {
+        add(format!("{}, {}", place.latitude, place.longitude));
+    }
+    for contact in &message.contacts {
+        add(contact.name.clone());
+    }
+    if let Some(error) = &message.media_error {
+        add(error.clone());
+    }
+    what.push(')');
+    if let Some(caption) = &message.caption {
+        what.push(' ');
+        what.push_str(caption);
+    }
+    what
 }
 
 fn ticks(status: Status) -> &'static str {
@@ -138,7 +175,7 @@ async fn note(client: &Client, number: &Number, with: &str, name: &str, data: &V
                 .unwrap_or_default();
             show_again(client, number, with, ids).await?;
         }
-        "reaction" | "edit" | "revoke" | "decrypted" => {
+        "reaction" | "edit" | "revoke" | "decrypted" | "media" => {
             show_again(client, number, with, &[data["message"].clone()]).await?;
         }
         _ => {}
@@ -156,7 +193,7 @@ async fn show_again(client: &Client, number: &Number, with: &str, ids: &[Value])
     Ok(())
 }
 
-async fn mark_read(client: &Client, number: &Number, with: &str) -> Outcome {
+pub(super) async fn mark_read(client: &Client, number: &Number, with: &str) -> Outcome {
     let all = messages(client, number, with).await?;
     let unread = |one: &&Entry| !one.from_me && !one.undecryptable && one.status < Status::Read;
     let ids: Vec<&str> = all
@@ -186,5 +223,14 @@ mod tests {
         assert_eq!(line(&message, "@alice:localhost"), "me: hi ✓✓ read");
         message.from_me = false;
         assert_eq!(line(&message, "@alice:localhost"), "@alice:localhost: hi");
+    }
+
+    #[test]
+    fn a_line_says_what_a_file_is() {
+        let mut message = Entry::new("A".to_owned(), false, "round_video", 0);
+        message.size = Some(7);
+        message.duration = Some(3);
+        message.caption = Some("look".to_owned());
+        assert_eq!(line(&message, "ed"), "ed: (round video, 7 bytes, 3 s) look");
     }
 }

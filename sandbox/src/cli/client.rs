@@ -1,9 +1,16 @@
 //! A client of the control API.
 
+use std::path::Path;
+
 use futures_util::{Stream, StreamExt, stream};
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::{fs::File, io::AsyncWriteExt};
+use tokio_util::io::ReaderStream;
+
+/// Bytes of a file that are read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Talks to one sandbox.
 #[derive(Clone, Debug)]
@@ -42,6 +49,30 @@ impl Client {
         json(self.request(Method::POST, path, Some(body)).await?).await
     }
 
+    /// Sends a file as the body of a request, as it is read.
+    pub(super) async fn upload(&self, path: &str, file: &Path) -> Result<Value, String> {
+        let open = File::open(file).await;
+        let open = open.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let body = reqwest::Body::wrap_stream(ReaderStream::with_capacity(open, CHUNK));
+        let request = self.http.put(format!("{}{path}", self.base)).body(body);
+        json(self.send(request).await?).await
+    }
+
+    /// Writes the body of an answer to a file as it comes.
+    pub(super) async fn save(&self, path: &str, file: &Path) -> Result<(), String> {
+        let mut answer = self.request(Method::GET, path, None).await?;
+        let failed = |error: std::io::Error| format!("cannot write {}: {error}", file.display());
+        let mut output = File::create(file).await.map_err(failed)?;
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| format!("the file ended too early: {error}"))?
+        {
+            output.write_all(&chunk).await.map_err(failed)?;
+        }
+        output.flush().await.map_err(failed)
+    }
+
     async fn request(
         &self,
         method: Method,
@@ -52,6 +83,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.send(request).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
         let answer = request.send().await.map_err(|error| {
             format!(
                 "no sandbox answers at {} ({error}); start one with `sandbox serve`, or name \

@@ -1,223 +1,20 @@
 //! Commands that drive a running sandbox.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::{At, Outcome, chat, client::Client, say};
-use crate::Number;
-
-/// Make a phone, or do what its owner would do with it
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  sandbox phone +4915112345678 add --name Bea\n  \
-    sandbox phone +4915112345678 send @alice:localhost \"hi\"\n  \
-    sandbox phone +4915112345678 chat @alice:localhost\n  \
-    sandbox phone +4915112345678 options --online false"
-)]
-pub(super) struct PhoneArgs {
-    /// The phone's number, e.g. +4915112345678
-    number: String,
-    #[command(flatten)]
-    at: At,
-    #[command(subcommand)]
-    act: PhoneAct,
-}
-
-#[derive(Debug, Subcommand)]
-enum PhoneAct {
-    /// Make the phone
-    Add {
-        /// Its owner's name; partners never learn it
-        #[arg(long, default_value = "")]
-        name: String,
-    },
-    /// Show the phone
-    Show,
-    /// Send a text
-    Send {
-        /// The partner's user, e.g. @alice:localhost
-        to: String,
-        /// What to say
-        text: String,
-        /// Id of the message that this answers
-        #[arg(long, value_name = "ID")]
-        reply_to: Option<String>,
-    },
-    /// Chat, here in the terminal
-    Chat {
-        /// The partner's user, e.g. @alice:localhost
-        with: String,
-    },
-    /// Print a chat
-    Messages {
-        /// The partner's user, e.g. @alice:localhost
-        with: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// React to a message; without an emoji take the reaction back
-    React {
-        /// The partner's user
-        to: String,
-        /// Id of the message
-        message: String,
-        /// The emoji
-        #[arg(default_value = "")]
-        emoji: String,
-    },
-    /// Send a receipt
-    Receipt {
-        /// The partner's user
-        to: String,
-        /// What to say
-        kind: ReceiptWord,
-        /// Ids of the messages
-        #[arg(required = true)]
-        ids: Vec<String>,
-    },
-    /// Say that the owner types, records, or has stopped
-    Typing {
-        /// The partner's user
-        to: String,
-        /// What the owner does
-        state: TypingWord,
-    },
-    /// Block a partner's user
-    Block {
-        /// The partner's user
-        to: String,
-    },
-    /// Unblock a partner's user
-    Unblock {
-        /// The partner's user
-        to: String,
-    },
-    /// Give the phone new keys, as after a reinstallation
-    Identity,
-    /// Change how the phone behaves
-    Options {
-        /// Send delivery receipts by itself
-        #[arg(long, value_name = "true|false")]
-        auto_receipts: Option<bool>,
-        /// Send read receipts by itself
-        #[arg(long, value_name = "true|false")]
-        auto_read: Option<bool>,
-        /// Be connected
-        #[arg(long, value_name = "true|false")]
-        online: Option<bool>,
-        /// Take part in third-party chats
-        #[arg(long, value_name = "true|false")]
-        third_party_chats: Option<bool>,
-        /// Show third-party chats among all others instead of in a folder of their own
-        #[arg(long, value_name = "true|false")]
-        combined_inbox: Option<bool>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ReceiptWord {
-    Delivery,
-    Read,
-    Played,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TypingWord {
-    Composing,
-    Recording,
-    Paused,
-}
-
-fn word(value: &impl ValueEnum) -> String {
-    value
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
-}
+use super::{At, Outcome, client::Client, say};
 
 /// A JSON object of what was given.
-fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     fields
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
 }
 
-impl PhoneArgs {
-    pub(super) async fn run(self) -> Outcome {
-        let client = self.at.client();
-        let number = Number::parse(&self.number).map_err(|error| error.to_string())?;
-        let base = format!("/control/phones/{number}");
-        let (part, body) = match self.act {
-            PhoneAct::Add { name } => {
-                let body = json!({"number": number.to_string(), "name": name});
-                client.post("/control/phones", &body).await?;
-                say(format_args!("{number} is there."));
-                return Ok(());
-            }
-            PhoneAct::Show => return print(&client.get(&base).await?),
-            PhoneAct::Chat { with } => return chat::run(&client, &number, &with).await,
-            PhoneAct::Messages { with, json } => {
-                let messages = chat::messages(&client, &number, &with).await?;
-                if json {
-                    return print(&json!(messages));
-                }
-                for message in &messages {
-                    say(chat::line(message, &with));
-                }
-                return Ok(());
-            }
-            PhoneAct::Send { to, text, reply_to } => {
-                let body = object([
-                    ("to", Some(to.into())),
-                    ("kind", Some("text".into())),
-                    ("text", Some(text.into())),
-                    ("reply_to", reply_to.map(Value::from)),
-                ]);
-                ("messages", body)
-            }
-            PhoneAct::React { to, message, emoji } => (
-                "reactions",
-                json!({"to": to, "message": message, "emoji": emoji}),
-            ),
-            PhoneAct::Receipt { to, kind, ids } => (
-                "receipts",
-                json!({"to": to, "type": word(&kind), "ids": ids}),
-            ),
-            PhoneAct::Typing { to, state } => ("typing", json!({"to": to, "state": word(&state)})),
-            PhoneAct::Block { to } => ("block", json!({"to": to, "blocked": true})),
-            PhoneAct::Unblock { to } => ("block", json!({"to": to, "blocked": false})),
-            PhoneAct::Identity => ("identity", json!({})),
-            PhoneAct::Options {
-                auto_receipts,
-                auto_read,
-                online,
-                third_party_chats,
-                combined_inbox,
-            } => {
-                let body = object([
-                    ("auto_receipts", auto_receipts.map(Value::from)),
-                    ("auto_read", auto_read.map(Value::from)),
-                    ("online", online.map(Value::from)),
-                    ("third_party_chats", third_party_chats.map(Value::from)),
-                    ("combined_inbox", combined_inbox.map(Value::from)),
-                ]);
-                ("options", body)
-            }
-        };
-        let answer = client.post(&format!("{base}/{part}"), &body).await?;
-        match answer.get("id").and_then(Value::as_str) {
-            Some(id) => say(id),
-            None if answer == json!({}) => say("done"),
-            None => print(&answer)?,
-        }
-        Ok(())
-    }
-}
-
-fn print(value: &Value) -> Outcome {
+pub(super) fn print(value: &Value) -> Outcome {
     say(serde_json::to_string_pretty(value).map_err(|error| error.to_string())?);
     Ok(())
 }
@@ -317,9 +114,16 @@ pub(super) struct FaultsArgs {
     /// Give out bundles without one-time prekeys
     #[arg(long, value_name = "true|false")]
     prekeys_exhausted: Option<bool>,
-    /// What is wrong with the tokens of pushes: wrong_aud, wrong_kid, expired or none
+    /// What is wrong with the tokens of pushes: wrong_aud, wrong_kid, expired, absent or none
     #[arg(long, value_name = "FAULT")]
     push_token: Option<String>,
+    /// What is wrong with the tokens of the proxy to partners' files: as with pushes
+    #[arg(long, value_name = "FAULT")]
+    proxy_token: Option<String>,
+    /// What is wrong with the files that phones send: gone, missing, forbidden, truncated, cut,
+    /// wrong_mac, too_long, wrong_hash, wrong_enc_hash, shorter, longer or none
+    #[arg(long, value_name = "FAULT")]
+    media: Option<String>,
 }
 
 impl FaultsArgs {
@@ -341,6 +145,8 @@ impl FaultsArgs {
             ("stream_error", self.stream_error.map(Value::from)),
             ("prekeys_exhausted", self.prekeys_exhausted.map(Value::from)),
             ("push_token", self.push_token.map(Value::from)),
+            ("proxy_token", self.proxy_token.map(Value::from)),
+            ("media", self.media.map(Value::from)),
         ]);
         if body == json!({}) {
             return print(&client.get("/control/faults").await?);

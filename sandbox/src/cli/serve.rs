@@ -16,6 +16,11 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones                      {\"number\":\"+4915112345678\",\"name\":\"Bea\"}
   GET  /control/phones
   POST /control/phones/{number}/messages    {\"to\":\"@alice:localhost\",\"kind\":\"text\",\"text\":\"hi\",\"reply_to\"?:id}
+       kinds: text image video gif round_video voice audio document sticker location live_location contact
+       poll view_once timer group_invitation call unknown; their fields: docs/sandbox.md
+  PUT  /control/phones/{number}/uploads?kind=video   a file of any size -> {\"upload\":id} for a message
+  GET  /control/phones/{number}/media/{id}  the file of a message, decrypted (POST {} fetches it again)
+  GET  /control/phones/{number}/chats       who types, what is unread, the timer
   GET  /control/phones/{number}/messages?with=@alice:localhost[&after=id | &last=n]
   POST /control/phones/{number}/reactions   {\"to\",\"message\",\"emoji\"}   (an empty emoji takes it back)
   POST /control/phones/{number}/edits       {\"to\",\"message\",\"text\"}
@@ -24,14 +29,16 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones/{number}/typing      {\"to\",\"state\":\"composing|recording|paused\"}
   POST /control/phones/{number}/block       {\"to\",\"blocked\":true}
   POST /control/phones/{number}/identity    {}
-  POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"online\",\"third_party_chats\",
-                                             \"combined_inbox\"}
+  POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"read_receipts\",\"online\",
+                                            \"third_party_chats\",\"combined_inbox\",\"refused\":[\"sticker\",\"edit\"]}
   GET  /phone  GET  /phone/{number}         pages: the phones; one of them
   GET  /control/events                      server-sent events
   GET  /control/faults  POST /control/faults
        {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,
         \"unknown_extras\":0.1,\"drop_connection_every\":20,\"delay_ms\":50,\"stream_error\":515,
-        \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|none\"}
+        \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|absent|none\",
+        \"proxy_token\":…, \"media\":\"gone|missing|forbidden|truncated|cut|wrong_mac|too_long|wrong_hash|
+        wrong_enc_hash|shorter|longer|none\"}
   GET  /control/clock   POST /control/clock {\"advance_seconds\":2678400}
   GET  /control/partners                    enlisted users, devices, what waits for them
   GET  /control/wire                        all bytes that partners sent (with --record)

@@ -8,8 +8,11 @@ use tokio::{
     time::timeout,
 };
 
+use gatekeeper::message::Body;
+
 use crate::{
     client::delivery,
+    files::{decrypted, next_body},
     rig::{ALICE, BEA, Rig},
     wait::DEADLINE,
 };
@@ -73,6 +76,81 @@ async fn commands_drive_a_phone() {
     assert!(
         complaint.contains("offline") && complaint.contains("`online`"),
         "{complaint}"
+    );
+}
+
+#[tokio::test]
+async fn commands_send_files_and_change_messages() {
+    let rig = Rig::start().await;
+    let (mut alice, mut chat, bea) = rig.talking().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cat.png");
+    std::fs::write(&path, b"a cat").unwrap();
+    let phone = async |arguments: &[&str]| {
+        let all: Vec<&str> = ["phone", BEA].iter().chain(arguments).copied().collect();
+        text(&rig, &all).await
+    };
+    let file = path.to_str().unwrap();
+    let id = phone(&["send", ALICE, "--image", file, "--caption", "my cat"]).await;
+    let (_, body) = next_body(&mut alice, &mut chat).await;
+    let Body::Media(media) = body else {
+        panic!("not a file: {body:?}");
+    };
+    assert_eq!(media.mimetype, "image/png");
+    assert_eq!(media.caption.as_deref(), Some("my cat"));
+    assert_eq!(decrypted(&media, &rig.fetched(&media).await), b"a cat");
+    let copy = folder.path().join("copy.png");
+    phone(&["open", &id, copy.to_str().unwrap()]).await;
+    assert_eq!(std::fs::read(&copy).unwrap(), b"a cat");
+    phone(&["edit", ALICE, &id, "my dog"]).await;
+    assert_eq!(next_body(&mut alice, &mut chat).await.1.word(), "edit");
+    assert_eq!(
+        phone(&["messages", ALICE]).await,
+        "me: (image, cat.png, 5 bytes) my dog (edited) ✓"
+    );
+    for (arguments, word) in [
+        (&["reply", ALICE, &id, "look"][..], "text"),
+        (&["react", ALICE, &id, "👍"], "reaction"),
+        (&["delete", ALICE, &id], "revoke"),
+        (&["send", ALICE, "--location", "-1.5,2"], "location"),
+        (
+            &["send", ALICE, "--contact", "Ed=+4915187654321"],
+            "contact",
+        ),
+        (
+            &["send", ALICE, "Lunch?", "--poll", "yes", "--poll", "no"],
+            "unknown",
+        ),
+        (&["send", ALICE, "--kind", "live_location"], "unknown"),
+        (&["send", ALICE, "--timer", "86400"], "timer"),
+    ] {
+        phone(arguments).await;
+        let (_, body) = next_body(&mut alice, &mut chat).await;
+        assert_eq!(body.word(), word, "{arguments:?}");
+    }
+    phone(&["type", ALICE, "recording"]).await;
+    chat.find_tag("chatstate").await;
+    chat.deliver(&alice.text(&bea, "3EB01", "hi").to_node())
+        .await;
+    phone(&["read", ALICE]).await;
+    chat.find(|node| node.get("type").as_deref() == Some("read"))
+        .await;
+    assert!(
+        phone(&["options", "--refused", "sticker,edit"])
+            .await
+            .contains("sticker")
+    );
+    assert!(
+        phone(&["options", "--refused", ""])
+            .await
+            .contains("\"refused\": []")
+    );
+    assert!(phone(&["chats"]).await.contains("\"timer\": 86400"));
+    let output = run(&rig, &["phone", BEA, "send", ALICE]).await;
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("nothing to send")
     );
 }
 
