@@ -209,7 +209,9 @@ pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
             let delay = hold
                 .after
                 .unwrap_or_else(|| crate::later::backoff(attempts));
-            tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
+            if !hold.is_usual() {
+                tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
+            }
             core.later.wake_after(Wake::Inbox(room.to_owned()), delay);
             return;
         }

@@ -183,10 +183,12 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
                 let delay = hold
                     .after
                     .unwrap_or_else(|| crate::later::backoff(attempts));
-                tracing::warn!(
-                    login = %core.log_id(&chat.0), peer = %core.log_id(&chat.1), reason = %hold.reason, ?delay,
-                    "messages from WhatsApp wait"
-                );
+                if !hold.is_usual() {
+                    tracing::warn!(
+                        login = %core.log_id(&chat.0), peer = %core.log_id(&chat.1), reason = %hold.reason, ?delay,
+                        "messages from WhatsApp wait"
+                    );
+                }
                 core.later
                     .wake_after(crate::core::Wake::Chat(chat.0, chat.1), delay);
                 return;

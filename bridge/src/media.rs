@@ -31,8 +31,6 @@ use crate::{client, config::Config};
 
 use std::{io, time::Duration};
 
-/// A chat or room whose file is on its way looks again after this long, if it is not woken before.
-const LOOK_AGAIN: Duration = Duration::from_secs(120);
 /// Largest small picture that is carried, in bytes: it travels inside of a message.
 const THUMBNAIL: usize = 64 * 1024;
 

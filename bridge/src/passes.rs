@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use puppeting::{HttpError, PuppetError};
 
+/// Why one waits that waits for a file.
+const FILE: &str = "a file is on its way";
+
 /// Why a room or contact must wait. What was committed before stays done; the rest is tried again.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold {
@@ -14,6 +17,20 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// A file is on its way: whoever waits for it is woken when it is there, and looks again now and then in case that is
+    /// missed.
+    pub(crate) fn for_a_file() -> Self {
+        Self {
+            after: Some(Duration::from_secs(120)),
+            reason: FILE.to_owned(),
+        }
+    }
+
+    /// Whether all is well, and an operator need not hear of it.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.reason == FILE
+    }
+
     /// Something failed that may work later.
     pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
         let mut reason = error.to_string();

@@ -8,6 +8,7 @@ use super::{Failure, chain, print, probe};
 use crate::{
     config::{Config, ConfigError},
     registration::{Registration, RegistrationError},
+    translate,
 };
 
 /// What a check found.
@@ -81,6 +82,7 @@ pub(super) async fn examine(config: &Path, registration: &Path) -> Result<bool, 
     };
     let registration = registration_file(&mut report, registration, &config)?;
     report.line("database", &database(&config).await)?;
+    report.line("media folder", &media_folder(&config))?;
     probe::homeserver(&config, registration.as_ref(), |name, finding| {
         report.line(name, &finding)
     })
@@ -171,6 +173,46 @@ fn is_open_to_others(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_open_to_others(_: &Path) -> bool {
     false
+}
+
+/// Whether files can be kept for WhatsApp, and for how many there is room.
+fn media_folder(config: &Config) -> Finding {
+    let folder = config.media_folder();
+    let shown = folder.display().to_string();
+    // The first start makes it inside of what is there.
+    let there = folder.ancestors().find(|path| path.is_dir());
+    let there = there.unwrap_or(Path::new("."));
+    if let Err(error) = tempfile::tempfile_in(there) {
+        return Finding::bad(
+            format!("nothing can be written in {} ({error})", there.display()),
+            format!("make {shown} writable for the bridge, or name another folder in media.folder"),
+        );
+    }
+    let largest = config.gatekeeper.profile.media.max_bytes;
+    match rustix::fs::statvfs(there) {
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let room = translate::bytes(free);
+            if free < largest.saturating_mul(2) {
+                Finding::bad(
+                    format!(
+                        "{shown} has room for {room} only, and one file may have {}",
+                        translate::bytes(largest)
+                    ),
+                    "make room, name a folder on another disk in media.folder, or lower gatekeeper.profile.media.max_bytes",
+                )
+            } else if there == folder {
+                Finding::good(format!("{shown} can be written and has room for {room}"))
+            } else {
+                Finding::good(format!(
+                    "{shown} is made at the first start, with room for {room}"
+                ))
+            }
+        }
+        Err(error) => Finding::unknown(format!(
+            "{shown} can be written, but how much room there is cannot be told ({error})"
+        )),
+    }
 }
 
 async fn database(config: &Config) -> Finding {

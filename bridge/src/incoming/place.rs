@@ -1,7 +1,5 @@
 //! Puts what was read into the room: messages, and what is about them.
 
-mod contacts;
-
 use gatekeeper::{
     message::{Body, MessageKey},
     stanzas::IncomingMessage,
@@ -108,14 +106,9 @@ impl Work<'_> {
         if let Some(seconds) = expiration {
             self.tell_timer(stanza, seconds).await?;
         }
-        let mut content = match &body {
-            Body::Contacts { contacts, .. } => self.contacts(contacts).await?,
-            body => {
-                let (core, portal, id) = (self.core, self.portal, &stanza.id);
-                media::content(core, portal, id, body, &mut self.batch)?
-                    .unwrap_or_else(|| translate::to_matrix(body))
-            }
-        };
+        let (core, portal) = (self.core, self.portal);
+        let mut content = media::content(core, portal, &stanza.id, &body, &mut self.batch)?
+            .unwrap_or_else(|| translate::to_matrix(&body));
         if let Some(event_id) = answered {
             content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event_id } });
         }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use store::{Batch, inbox, media, messages, portals::Portal, sends};
 
 use super::{
-    LOOK_AGAIN,
     incoming::{Fetching, File, ask, fetched},
     transfers::Progress,
 };
@@ -62,10 +61,7 @@ pub(crate) async fn again(
     let (waker, inbox_of) = (core.clone(), room.clone());
     let ended = move || waker.wake(Wake::Inbox(inbox_of));
     let Progress::Ended(outcome) = ask(core, portal, &key, file.clone(), ended) else {
-        return Err(Hold {
-            after: Some(LOOK_AGAIN),
-            reason: "a file is on its way".to_owned(),
-        });
+        return Err(Hold::for_a_file());
     };
     let (login, peer, stanza_id) = (&key.0, &key.1, &key.2);
     let mut batch = Batch::new();

@@ -18,7 +18,7 @@ use store::{Batch, Secret, media, portals::Portal};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::{LOOK_AGAIN, THUMBNAIL, count, is_jpeg, transfers::Progress};
+use super::{THUMBNAIL, count, is_jpeg, transfers::Progress};
 use crate::{
     core::{Core, Wake},
     passes::Hold,
@@ -155,10 +155,7 @@ pub(crate) fn content(
     let waker = core.clone();
     let ended = move || waker.wake(Wake::Chat(chat.0, chat.1));
     match ask(core, portal, &key, file.clone(), ended) {
-        Progress::UnderWay => Err(Hold {
-            after: Some(LOOK_AGAIN),
-            reason: "a file is on its way".to_owned(),
-        }),
+        Progress::UnderWay => Err(Hold::for_a_file()),
         Progress::Ended(Fetching::Done(uploaded)) => Ok(Some(event(&file.media, &uploaded))),
         Progress::Ended(Fetching::Failed(hold)) => {
             core.media.fetching.take(&key);
@@ -344,6 +341,7 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, F
     if announced.is_some_and(|length| length != encrypted_length(size)) {
         return Err(Lost::Damaged.into());
     }
+    tracing::debug!(size, "a file from WhatsApp is on its way");
     let decryptor = Decryptor::new(&media.file, media.kind).map_err(verdict)?;
     let encryptor = AttachmentEncryptor::new().map_err(|e| Hold::failed(&e))?;
     let (pieces, receiver) = mpsc::channel(AHEAD);

@@ -14,7 +14,7 @@ use store::{Batch, Secret, logins, media, portals::Portal};
 use zeroize::Zeroizing;
 
 use super::{
-    LOOK_AGAIN, THUMBNAIL, count,
+    THUMBNAIL, count,
     folder::{Reference, Unfinished},
     is_jpeg,
     transfers::Progress,
@@ -125,10 +125,7 @@ pub(crate) async fn host(
     let waker = core.clone();
     let ended = move || waker.wake(Wake::Inbox(room));
     match core.media.hosting.ask(&key, &portal.login, work, ended) {
-        Progress::UnderWay => Err(Hold {
-            after: Some(LOOK_AGAIN),
-            reason: "a file is on its way".to_owned(),
-        }),
+        Progress::UnderWay => Err(Hold::for_a_file()),
         Progress::Ended(outcome) => {
             core.media.hosting.take(&key);
             match outcome {

@@ -153,7 +153,7 @@ pub fn vcards(contacts: &[Contact]) -> (String, Vec<u8>) {
                 name => name.to_owned(),
             }
         }
-        _ => "contacts".to_owned(),
+        several => format!("{} contacts", several.len()),
     };
     let mut file = String::new();
     for contact in contacts {
