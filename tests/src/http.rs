@@ -12,13 +12,23 @@ use crate::Result;
 ///
 /// When the TLS provider cannot be set up.
 pub fn client() -> Result<reqwest::Client> {
+    Ok(builder().timeout(Duration::from_secs(60)).build()?)
+}
+
+/// As [`client`], for files: they may take long, but must not stand still.
+///
+/// # Errors
+///
+/// As [`client`].
+pub fn streaming() -> Result<reqwest::Client> {
+    Ok(builder().read_timeout(Duration::from_secs(60)).build()?)
+}
+
+fn builder() -> reqwest::ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that another part of this process has installed one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
-    Ok(reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .timeout(Duration::from_secs(60))
-        .build()?)
+    reqwest::Client::builder().pool_max_idle_per_host(0)
 }

@@ -15,7 +15,7 @@ use crate::error::Context as _;
 use crate::process::Process;
 use crate::{Error, Result, http, port};
 
-pub use phone::{Message, Phone, digits};
+pub use phone::{Message, Phone, PhoneUpload, digits};
 
 /// How long a program may take to print its ready line on a busy machine.
 const START: Duration = Duration::from_secs(60);

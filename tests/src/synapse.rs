@@ -29,6 +29,8 @@ pub struct Options {
     pub registrations: Vec<PathBuf>,
     /// A `postgresql://user@host:port/name` address instead of SQLite. The database must have the collation C.
     pub database: Option<String>,
+    /// The largest file it takes, such as `1M`; `None` for 2 GiB and more.
+    pub max_upload: Option<String>,
 }
 
 /// A homeserver: its files, and the process while it runs.

@@ -1,5 +1,6 @@
 //! One simulated phone.
 
+mod files;
 mod kinds;
 
 use std::time::Duration;
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 use super::request;
 use crate::error::Context as _;
 use crate::{Error, Result, wait};
+
+pub use files::PhoneUpload;
 
 /// A message as the phone shows it.
 #[derive(Debug, Clone, Deserialize)]

@@ -41,6 +41,7 @@ pub(super) fn homeserver(
         }],
         "database": database,
         "media_store_path": folder.join("media"),
+        "max_upload_size": options.max_upload.as_deref().unwrap_or("2200M"),
         "signing_key_path": folder.join("signing.key"),
         "log_config": folder.join("log.yaml"),
         "pid_file": folder.join("homeserver.pid"),
