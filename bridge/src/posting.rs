@@ -11,11 +11,13 @@ use store::{Batch, Error, Millis, sends};
 
 use crate::{
     core::{Core, Wake},
-    ids,
+    ids, notices,
 };
 
 /// Rows read at a time.
 const PAGE: u32 = 32;
+/// Why a reaction of the user's is redacted.
+pub(crate) const ONE_REACTION: &str = "WhatsApp keeps one reaction of each person";
 /// After this many refusals that no waiting will mend, an event is given up.
 const REFUSALS: u32 = 3;
 
@@ -227,6 +229,15 @@ async fn refused(
     }
     tracing::error!(room = %core.log_id(room.as_str()), %error, "the homeserver refuses an event; it is given up");
     sends::done(&mut batch, row.seq);
+    if row.event.method == sends::Method::Redact
+        && row.event.content == ONE_REACTION
+        && let Ok(Some(portal)) = core.portal_of(room).await
+    {
+        let text = "WhatsApp keeps one reaction of each person: your new one took the place of the one before, which I may not remove here. Take it back yourself.";
+        let id = row.event.txn_id.clone();
+        let (login, peer) = (&portal.login, &portal.peer);
+        notices::note(&mut batch, core.now(), login, peer, id, text);
+    }
     core.store.commit(batch).await?;
     Ok(())
 }

@@ -243,7 +243,9 @@ pub static TABLE: &[Row] = &[
         flag: Some("reaction"),
         to_whatsapp: full("one on each message: another one takes the place of the first"),
         without: Some(refused("reactions do not go to WhatsApp yet")),
-        to_matrix: full("one of each person"),
+        to_matrix: full(
+            "one of each person; in the clear, as Matrix clients send them, so the homeserver sees the emoji",
+        ),
     },
     Row {
         feature: Feature::Edit,

@@ -154,6 +154,9 @@ pub struct Entry {
     pub expired: bool,
     /// Id of the message that this one answers.
     pub reply_to: Option<String>,
+    /// What this one itself says of that message: its words, or its kind.
+    #[serde(default)]
+    pub quoted: Option<String>,
     /// Reactions, one per person.
     pub reactions: Vec<Reaction>,
     /// How far it has come: one from the other side is `delivered` once it is shown, `read` once a
@@ -199,6 +202,7 @@ impl Entry {
             expiration: None,
             expired: false,
             reply_to: None,
+            quoted: None,
             reactions: Vec::new(),
             status: Status::Sent,
             edited: false,
@@ -217,6 +221,11 @@ impl Entry {
             self.forwarded = context.forwarded;
             let answered = context.reply_to.as_ref();
             self.reply_to = answered.map(|quote| quote.stanza_id.clone());
+            let quoted = answered.and_then(|quote| quote.body.as_deref());
+            self.quoted = quoted.map(|body| match body {
+                Body::Text { text, .. } => text.clone(),
+                other => other.kind().to_owned(),
+            });
         }
         match body {
             Body::Text { text, .. } => self.text = Some(text.clone()),

@@ -129,9 +129,9 @@ pub(super) async fn reaction(
             core,
             &mut composed.also,
             &ghost,
-            &*core.room(&earlier.room_id)?,
+            &core.room(&earlier.room_id)?,
             earlier_event,
-            "WhatsApp keeps one reaction of each person",
+            posting::ONE_REACTION,
         );
     }
     Ok(Read::Composed(composed))
