@@ -103,7 +103,15 @@ impl Writer {
                 return Err(error);
             }
         }
-        self.connection.commit().await
+        self.commit(group.len()).await
+    }
+
+    /// Makes the transaction durable, and counts it and its batches.
+    async fn commit(&mut self, batches: usize) -> Result<(), Error> {
+        self.connection.commit().await?;
+        metrics::counter!("gatehouse_commits_total").increment(1);
+        metrics::counter!("gatehouse_committed_batches_total").increment(batches as u64);
+        Ok(())
     }
 
     /// One transaction, a savepoint per batch.
@@ -146,7 +154,8 @@ impl Writer {
                 }
             }
         }
-        self.connection.commit().await?;
+        self.commit(results.iter().filter(|result| result.is_ok()).count())
+            .await?;
         Ok(results)
     }
 

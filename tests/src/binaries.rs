@@ -58,25 +58,38 @@ fn from_environment_or_build() -> Result<Binaries> {
 /// When they do not build.
 pub fn build() -> Result<Binaries> {
     cache::progress("building gatehouse and the sandbox");
+    let built = build_programs(&["gatehouse", "sandbox"], &[])?;
+    match built.as_slice() {
+        [gatehouse, sandbox] => Ok(Binaries {
+            gatehouse: gatehouse.clone(),
+            sandbox: sandbox.clone(),
+        }),
+        _ => Err(Error::new("cargo built other programs than were asked for")),
+    }
+}
+
+/// Builds packages whose program has the package's name; the programs come in the order of `packages`. `more` are
+/// further arguments for cargo, for instance `--release`.
+///
+/// # Errors
+///
+/// When they do not build; the compiler's messages went to standard error.
+pub fn build_programs(packages: &[&str], more: &[&str]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--package",
-            "gatehouse",
-            "--package",
-            "sandbox",
-            "--bins",
-        ])
+        .args(["build", "--bins"])
+        .args(packages.iter().flat_map(|name| ["--package", name]))
+        .args(more)
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(workspace())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        return Err(Error::new(
-            "gatehouse and the sandbox do not build; see the compiler's messages above",
-        ));
+        return Err(Error::new(format!(
+            "{} cannot be built; see the compiler's messages above",
+            packages.join(", ")
+        )));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
     let executable = |name: &str| {
@@ -87,8 +100,5 @@ pub fn build() -> Result<Binaries> {
             .and_then(|message| message["executable"].as_str().map(PathBuf::from))
             .context(format!("cargo built no program {name}"))
     };
-    Ok(Binaries {
-        gatehouse: executable("gatehouse")?,
-        sandbox: executable("sandbox")?,
-    })
+    packages.iter().map(|name| executable(name)).collect()
 }

@@ -211,6 +211,34 @@ impl Gatehouse {
         }
     }
 
+    /// Stops it from running without its knowing; [`Gatehouse::thaw`] lets it go on.
+    pub fn freeze(&self) {
+        if let Some(process) = self.running() {
+            process.freeze();
+        }
+    }
+
+    /// Ends [`Gatehouse::freeze`].
+    pub fn thaw(&self) {
+        if let Some(process) = self.running() {
+            process.thaw();
+        }
+    }
+
+    /// One of its numbers for monitoring, without labels; `None` if it has not been counted yet.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
+        let url = format!("{}/metrics", self.ports.appservice_url());
+        let answer = http::client()?.get(url).send().await?.error_for_status()?;
+        let text = answer.text().await?;
+        Ok(text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()))
+    }
+
     /// SIGTERM, and the status it ends with.
     ///
     /// # Errors

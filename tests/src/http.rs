@@ -1,4 +1,4 @@
-//! One HTTP client for the harness.
+//! The HTTP clients of the harness.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::Result;
 ///
 /// When the TLS provider cannot be set up.
 pub fn client() -> Result<reqwest::Client> {
-    Ok(builder().timeout(Duration::from_secs(60)).build()?)
+    let builder = builder().timeout(Duration::from_secs(60));
+    Ok(builder.pool_max_idle_per_host(0).build()?)
 }
 
 /// As [`client`], for files: they may take long, but must not stand still.
@@ -21,7 +22,17 @@ pub fn client() -> Result<reqwest::Client> {
 ///
 /// As [`client`].
 pub fn streaming() -> Result<reqwest::Client> {
-    Ok(builder().read_timeout(Duration::from_secs(60)).build()?)
+    let builder = builder().read_timeout(Duration::from_secs(60));
+    Ok(builder.pool_max_idle_per_host(0).build()?)
+}
+
+/// A client that keeps its connections, for many requests within one runtime.
+///
+/// # Errors
+///
+/// As [`client`].
+pub fn pooled_client() -> Result<reqwest::Client> {
+    Ok(builder().timeout(Duration::from_secs(60)).build()?)
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -30,5 +41,5 @@ fn builder() -> reqwest::ClientBuilder {
         // An error means that another part of this process has installed one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
-    reqwest::Client::builder().pool_max_idle_per_host(0)
+    reqwest::Client::builder()
 }

@@ -59,18 +59,24 @@ impl Sandbox {
     ///
     /// When it does not build or does not get ready.
     pub async fn start(folder: &Path, partner: &str) -> Result<Self> {
+        let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        let keep = ["--state", &file("state.json"), "--record", &file("wire.bin")];
+        Self::start_with(folder, partner, &keep).await
+    }
+
+    /// As [`Sandbox::start`], with other arguments than those that keep and record: with none it keeps nothing, and is
+    /// the faster for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sandbox::start`].
+    pub async fn start_with(folder: &Path, partner: &str, more: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut arguments = vec!["serve".to_owned(), "--json".to_owned()];
         for name in ["--control", "--http", "--tcp"] {
             arguments.extend([name.to_owned(), format!("127.0.0.1:{}", port::free()?)]);
         }
-        let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        arguments.extend([
-            "--state".to_owned(),
-            file("state.json"),
-            "--record".to_owned(),
-            file("wire.bin"),
-        ]);
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         arguments.extend(["--partner".to_owned(), format!("integrator=1,{partner}")]);
         let (process, addresses) = launch(folder, &arguments).await?;
         let process = Mutex::new(Some(Arc::new(process)));

@@ -8,13 +8,27 @@ use crate::prerequisites;
 
 /// Installs PostgreSQL and a browser if they are missing.
 pub(crate) fn install() -> Result<()> {
-    let mut missing = Vec::new();
-    if !postgres::is_installed() {
-        missing.push("postgresql");
-    }
+    let mut missing = database();
     if web::browser().is_err() {
         missing.extend(["chromium", "fonts-inter", "fonts-noto-color-emoji"]);
     }
+    install_all(missing)
+}
+
+/// Installs PostgreSQL if it is missing.
+pub(crate) fn install_postgres() -> Result<()> {
+    install_all(database())
+}
+
+fn database() -> Vec<&'static str> {
+    if postgres::is_installed() {
+        Vec::new()
+    } else {
+        vec!["postgresql"]
+    }
+}
+
+fn install_all(missing: Vec<&str>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer, a tester or a curious person runs.
 
+mod bench;
 mod ci;
 mod distribution;
 mod prerequisites;
@@ -26,7 +27,8 @@ Examples:
   cargo xtask try --web              the same with a Matrix web client
   cargo xtask test                   every test
   cargo xtask test -p store          the tests of one package
-  cargo xtask ci                     what a change must pass";
+  cargo xtask ci                     what a change must pass
+  cargo xtask bench                  how fast it is, and what memory it takes, on this machine";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -38,6 +40,11 @@ enum Command {
     Screenshots(screenshots::Screenshots),
     /// Check the format, lints, tests, decoders (fuzzing) and documentation
     Ci(ci::Ci),
+    /// Measure the parts, the whole bridge and its memory
+    Bench(bench::Bench),
+    /// Serve the stand-in homeserver of the benchmark
+    #[command(hide = true)]
+    StandIn(bench::ServeStandIn),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +65,8 @@ fn run(command: Command) -> tests::Result<()> {
             Command::Screenshots(arguments) => screenshots::run(&arguments).await,
             Command::Test(arguments) => test::run(&arguments).await,
             Command::Ci(arguments) => ci::run(&arguments).await,
+            Command::Bench(arguments) => bench::run(&arguments).await,
+            Command::StandIn(arguments) => arguments.run().await,
         }
     });
     // A compiler or an installer that still runs when we are told to stop is not waited for.
