@@ -126,7 +126,11 @@ impl Encrypting {
             .error_for_status()?
             .json()
             .await?;
-        let field = |name: &str| answer[name].as_str().context(format!("login gave no {name}"));
+        let field = |name: &str| {
+            answer[name]
+                .as_str()
+                .context(format!("login gave no {name}"))
+        };
         let (user_id, token) = (field("user_id")?, field("access_token")?);
         let user_id = UserId::parse(user_id).context("the user id")?;
         let device = field("device_id")?.into();

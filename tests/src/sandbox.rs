@@ -60,7 +60,12 @@ impl Sandbox {
     /// When it does not build or does not get ready.
     pub async fn start(folder: &Path, partner: &str) -> Result<Self> {
         let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        let keep = ["--state", &file("state.json"), "--record", &file("wire.bin")];
+        let keep = [
+            "--state",
+            &file("state.json"),
+            "--record",
+            &file("wire.bin"),
+        ];
         Self::start_with(folder, partner, &keep).await
     }
 

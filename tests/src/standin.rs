@@ -114,7 +114,9 @@ pub async fn register(url: &str, localpart: &str, password: &str) -> Result<Stri
     let answer: serde_json::Value = request.json(&body).send().await?.json().await?;
     match answer["user_id"].as_str() {
         Some(user_id) => Ok(user_id.to_owned()),
-        None => Err(Error::new(format!("{localpart} was not registered: {answer}"))),
+        None => Err(Error::new(format!(
+            "{localpart} was not registered: {answer}"
+        ))),
     }
 }
 

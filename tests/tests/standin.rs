@@ -76,13 +76,7 @@ async fn a_message_crosses_each_way() -> Result<()> {
 
 async fn cross(rig: &Rig) -> Result<()> {
     let user_id = standin::register(&rig.url, "anna", stack::PASSWORD).await?;
-    stack::enlist(
-        &rig.url,
-        "anna",
-        stack::PASSWORD,
-        "@whatsappbot:localhost",
-    )
-    .await?;
+    stack::enlist(&rig.url, "anna", stack::PASSWORD, "@whatsappbot:localhost").await?;
     let user = Encrypting::login(&rig.url, "anna", stack::PASSWORD).await?;
     let phone = rig.sandbox.phone(NUMBER, "Bea").await?;
 

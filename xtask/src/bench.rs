@@ -44,7 +44,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     messages: usize,
     /// Messages in each direction and round, before Synapse
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 500)]
     synapse_messages: usize,
     /// Chats that they go through
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -52,9 +52,12 @@ pub(crate) struct Bench {
     /// Enlisted users who have these chats
     #[arg(long, value_name = "N", default_value_t = 10)]
     users: usize,
-    /// Messages per second while latencies are measured
+    /// Messages per second while latencies are measured, before the stand-in
     #[arg(long, value_name = "N", default_value_t = 50)]
     rate: u32,
+    /// Messages per second while latencies are measured, before Synapse: well below what it can do
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    synapse_rate: u32,
     /// Numbers of ghosts at which memory is measured
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [0, 1000, 10_000])]
     ghosts: Vec<usize>,
@@ -100,7 +103,7 @@ impl Bench {
 
     fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::new(format!("--{what} must be at least 1")));
-        match (self.users, self.rooms, self.rate) {
+        match (self.users, self.rooms, self.rate.min(self.synapse_rate)) {
             (0, ..) => wrong("users"),
             (_, 0, _) => wrong("rooms"),
             (.., 0) => wrong("rate"),

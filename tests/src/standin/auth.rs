@@ -39,7 +39,11 @@ impl Refused {
     }
 
     pub(super) fn unreachable(reason: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_GATEWAY, "M_CONNECTION_FAILED", reason.into())
+        Self(
+            StatusCode::BAD_GATEWAY,
+            "M_CONNECTION_FAILED",
+            reason.into(),
+        )
     }
 }
 

@@ -66,7 +66,10 @@ pub(super) async fn upload(
         for (id, key) in object(body["one_time_keys"].take()) {
             match device.one_time.get(&id) {
                 Some(known) if *known != key => {
-                    return Err(Refused::bad("M_UNKNOWN", format!("One time key {id} already exists")));
+                    return Err(Refused::bad(
+                        "M_UNKNOWN",
+                        format!("One time key {id} already exists"),
+                    ));
                 }
                 _ => device.one_time.insert(id, key),
             };
@@ -118,7 +121,10 @@ pub(super) async fn upload_signatures(
                 continue;
             };
             for (key_id, signed) in object(signed) {
-                let device = user.devices.get_mut(&key_id).and_then(|it| it.keys.as_mut());
+                let device = user
+                    .devices
+                    .get_mut(&key_id)
+                    .and_then(|it| it.keys.as_mut());
                 let target = match device {
                     Some(keys) => Some(keys),
                     None => user.cross_signing.get_mut("master_keys"),

@@ -78,12 +78,22 @@ impl State {
                 continue;
             };
             let device = |(id, device): (&String, &super::state::Device)| {
-                (id.clone(), json!({"signed_curve25519": device.one_time.len()}))
+                (
+                    id.clone(),
+                    json!({"signed_curve25519": device.one_time.len()}),
+                )
             };
             one_time.insert(id.clone(), user.devices.iter().map(device).collect());
             let device = |(id, device): (&String, &super::state::Device)| {
                 let unused = device.fallback.as_ref().is_some_and(|(_, _, used)| !used);
-                (id.clone(), if unused { vec!["signed_curve25519"] } else { vec![] })
+                (
+                    id.clone(),
+                    if unused {
+                        vec!["signed_curve25519"]
+                    } else {
+                        vec![]
+                    },
+                )
             };
             fallback.insert(id, user.devices.iter().map(device).collect());
         }

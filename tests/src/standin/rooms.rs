@@ -30,7 +30,10 @@ impl Everything {
 
     /// Whether the user may speak in the room.
     fn joined(&self, room: &str, user: &str) -> Result<(), Refused> {
-        let room = self.rooms.get(room).ok_or_else(|| Refused::missing("room"))?;
+        let room = self
+            .rooms
+            .get(room)
+            .ok_or_else(|| Refused::missing("room"))?;
         match room.membership(user) {
             Some("join") => Ok(()),
             _ => Err(Refused::forbidden("not in the room")),
@@ -97,7 +100,10 @@ pub(super) async fn join(
     Path(room): Path<String>,
 ) -> Answer {
     homeserver.change(|state| {
-        let known = state.rooms.get(&room).and_then(|it| it.membership(&who.user));
+        let known = state
+            .rooms
+            .get(&room)
+            .and_then(|it| it.membership(&who.user));
         match known {
             Some("join") => {}
             Some("invite") => state.member(&room, &who.user, &who.user, "join"),
@@ -152,10 +158,16 @@ pub(super) async fn joined_members(
     let state = homeserver.lock();
     state.joined(&room, &who.user)?;
     let members = state.rooms.get(&room).map(|room| {
-        let joined = room.members().filter(|(_, membership)| *membership == "join");
-        joined.map(|(user, _)| (user.to_owned(), json!({}))).collect()
+        let joined = room
+            .members()
+            .filter(|(_, membership)| *membership == "join");
+        joined
+            .map(|(user, _)| (user.to_owned(), json!({})))
+            .collect()
     });
-    Ok(Json(json!({"joined": Value::Object(members.unwrap_or_default())})))
+    Ok(Json(
+        json!({"joined": Value::Object(members.unwrap_or_default())}),
+    ))
 }
 
 pub(super) async fn get_state(

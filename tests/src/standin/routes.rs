@@ -25,7 +25,10 @@ pub(super) fn router(homeserver: Homeserver) -> Router {
         .route("/keys/upload", post(keys::upload))
         .route("/keys/query", post(keys::query))
         .route("/keys/claim", post(keys::claim))
-        .route("/keys/device_signing/upload", post(keys::upload_cross_signing))
+        .route(
+            "/keys/device_signing/upload",
+            post(keys::upload_cross_signing),
+        )
         .route("/keys/signatures/upload", post(keys::upload_signatures))
         .route("/sendToDevice/{kind}/{txn}", put(keys::send_to_device))
         .route("/sync", get(sync::sync))
@@ -99,12 +102,19 @@ async fn register(
 async fn login(State(homeserver): State<Homeserver>, Json(body): Json<Value>) -> Answer {
     let name = body["identifier"]["user"].as_str().unwrap_or_default();
     homeserver.change(|state| {
-        let id = state.user_id(name.trim_start_matches('@').split(':').next().unwrap_or(name));
+        let id = state.user_id(
+            name.trim_start_matches('@')
+                .split(':')
+                .next()
+                .unwrap_or(name),
+        );
         let token = state.fresh("token-");
         let device = state.fresh("DEVICE");
         let user = state.users.get_mut(&id);
         let user = user
-            .filter(|user| user.password.is_some() && user.password.as_deref() == body["password"].as_str())
+            .filter(|user| {
+                user.password.is_some() && user.password.as_deref() == body["password"].as_str()
+            })
             .ok_or_else(|| Refused::forbidden("wrong name or password"))?;
         user.devices.insert(device.clone(), Device::default());
         state
@@ -177,7 +187,10 @@ async fn ping(State(homeserver): State<Homeserver>, _who: Who, Json(body): Json<
             let took = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             Ok(Json(json!({"duration_ms": took})))
         }
-        Ok(answer) => Err(Refused::unreachable(format!("answered {}", answer.status()))),
+        Ok(answer) => Err(Refused::unreachable(format!(
+            "answered {}",
+            answer.status()
+        ))),
         Err(error) => Err(Refused::unreachable(error.to_string())),
     }
 }

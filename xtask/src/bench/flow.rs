@@ -170,7 +170,8 @@ impl Rig {
 
     /// Messages of the size of real ones, encrypted.
     pub(super) async fn encrypted(&self, count: usize) -> Result<Vec<Message>> {
-        self.encrypt(self.messages(count, "nobody reads this")).await
+        self.encrypt(self.messages(count, "nobody reads this"))
+            .await
     }
 
     pub(super) fn chat(&self, message: &Message) -> Result<&Chat> {
@@ -276,7 +277,11 @@ impl Rig {
         for chat in &self.chats {
             // Before the first message the sandbox may not know the chat.
             let shown = self.shown(chat, None).await.unwrap_or_default();
-            last.push(shown.last().and_then(|it| Some(it["id"].as_str()?.to_owned())));
+            last.push(
+                shown
+                    .last()
+                    .and_then(|it| Some(it["id"].as_str()?.to_owned())),
+            );
         }
         Ok(last)
     }
@@ -371,7 +376,10 @@ impl Watch {
                     let at = now();
                     for event in events {
                         let own = event.sender == user.user_id();
-                        if !own && event.kind == "m.room.encrypted" && send.send((event, at)).is_err() {
+                        if !own
+                            && event.kind == "m.room.encrypted"
+                            && send.send((event, at)).is_err()
+                        {
                             return Ok(());
                         }
                     }
@@ -424,7 +432,10 @@ fn of_chat(messages: &[Message], chat: usize) -> Vec<&str> {
 
 fn check(arrived: &[Arrival], expected: &[&str]) -> Result<()> {
     if arrived.len() == expected.len()
-        && arrived.iter().zip(expected).all(|(arrival, text)| arrival.text == *text)
+        && arrived
+            .iter()
+            .zip(expected)
+            .all(|(arrival, text)| arrival.text == *text)
     {
         return Ok(());
     }

@@ -27,7 +27,8 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         let processor = fs::read_to_string("/proc/cpuinfo")?;
         let memory = fs::read_to_string("/proc/meminfo")?;
-        let kib = field(&memory, "MemTotal").and_then(|it| it.trim_end_matches("kB").trim().parse().ok());
+        let kib =
+            field(&memory, "MemTotal").and_then(|it| it.trim_end_matches("kB").trim().parse().ok());
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         Ok(Self {
             processor: field(&processor, "model name").map_or_else(unknown, str::to_owned),

@@ -75,9 +75,11 @@ impl Drop for Nobody {
 }
 
 async fn take(State(seen): State<Arc<Seen>>, body: axum::body::Bytes) -> Json<Value> {
-    let transaction: Result<Transaction, Error> = serde_json::from_slice(&body).map_err(Error::from);
+    let transaction: Result<Transaction, Error> =
+        serde_json::from_slice(&body).map_err(Error::from);
     if let Ok(transaction) = transaction {
-        let of_users = |head: &&Head| head.kind == "m.room.encrypted" && !head.sender.starts_with("@whatsapp");
+        let of_users =
+            |head: &&Head| head.kind == "m.room.encrypted" && !head.sender.starts_with("@whatsapp");
         let count = transaction.events.iter().filter(of_users).count();
         if count > 0 {
             seen.last.store(now(), Ordering::Relaxed);

@@ -33,7 +33,10 @@ pub(super) fn percentile(sorted: &[u64], percent: usize) -> u64 {
 }
 
 /// How many per second; 0 where no time passed.
-#[expect(clippy::cast_precision_loss, reason = "counts and milliseconds of one run are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and milliseconds of one run are far below 2^52"
+)]
 pub(super) fn per_second(count: usize, milliseconds: u64) -> f64 {
     if milliseconds == 0 {
         0.0

@@ -55,7 +55,14 @@ fn run(package: &str, bench: &str, home: &Path) -> Result<String> {
     let mut command = steps::cargo();
     command.args(["bench", "--package", package, "--bench", bench]);
     if CRITERION.contains(&bench) {
-        command.args(["--", "--noplot", "--warm-up-time", "1", "--measurement-time", "3"]);
+        command.args([
+            "--",
+            "--noplot",
+            "--warm-up-time",
+            "1",
+            "--measurement-time",
+            "3",
+        ]);
     }
     let output = command
         .env("CRITERION_HOME", home)
@@ -140,7 +147,10 @@ mod unit {
         let scratch = Scratch::new("estimates")?;
         let new = scratch.path().join("group/function/new");
         fs::create_dir_all(&new)?;
-        fs::write(new.join("benchmark.json"), r#"{"full_id":"group/function"}"#)?;
+        fs::write(
+            new.join("benchmark.json"),
+            r#"{"full_id":"group/function"}"#,
+        )?;
         fs::write(
             new.join("estimates.json"),
             r#"{"mean":{"point_estimate":500.0},"slope":null}"#,

@@ -98,9 +98,18 @@ impl fmt::Display for Report {
             load_before,
             profile,
         } = &self.machine;
-        writeln!(f, "machine  {processor}, {cores} cores, {} MiB, {system}", mib(*memory))?;
+        writeln!(
+            f,
+            "machine  {processor}, {cores} cores, {} MiB, {system}",
+            mib(*memory)
+        )?;
         writeln!(f, "profile  {profile}")?;
-        writeln!(f, "load     {} before, {} after", load(load_before), load(&self.load_after))?;
+        writeln!(
+            f,
+            "load     {} before, {} after",
+            load(load_before),
+            load(&self.load_after)
+        )?;
         self.parts.iter().try_for_each(|part| write!(f, "{part}"))?;
         if let Some(whole) = &self.standin {
             write!(f, "{whole}")?;
@@ -145,7 +154,10 @@ const HEAD: &str = "messages   msg/s   p50 ms  p99 ms   batches per commit   pro
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rooms, users) = (self.rooms, self.users);
-        writeln!(f, "\nwhole bridge before the stand-in ({users} users, {rooms} chats)")?;
+        writeln!(
+            f,
+            "\nwhole bridge before the stand-in ({users} users, {rooms} chats)"
+        )?;
         writeln!(f, "  {:<22}{HEAD}", "")?;
         for (name, crossing) in [
             ("Matrix to WhatsApp", &self.to_whatsapp),
@@ -155,7 +167,11 @@ impl fmt::Display for Whole {
             writeln!(f, "  {name:<22}{}", line(rate, Some(latency)))?;
         }
         let Latency { rate, .. } = self.to_whatsapp.latency;
-        writeln!(f, "  latencies at {rate} messages/s; idle afterwards: {}", self.idle)
+        writeln!(
+            f,
+            "  latencies at {rate} messages/s; idle afterwards: {}",
+            self.idle
+        )
     }
 }
 
@@ -167,7 +183,10 @@ impl fmt::Display for BeforeSynapse {
             users,
             ..
         } = self;
-        writeln!(f, "\nwhole bridge before Synapse {version} ({users} users, {rooms} chats)")?;
+        writeln!(
+            f,
+            "\nwhole bridge before Synapse {version} ({users} users, {rooms} chats)"
+        )?;
         writeln!(f, "  {:<22}{HEAD}", "")?;
         for (name, compared) in [
             ("Matrix to WhatsApp", &self.to_whatsapp),
@@ -186,7 +205,12 @@ impl fmt::Display for BeforeSynapse {
                 writeln!(f, "    {:<20}{}", "Synapse alone", line(rate, None))?;
             }
             for rate in bridged {
-                writeln!(f, "    {:<20}{}", "with the bridge", line(rate, Some(latency)))?;
+                writeln!(
+                    f,
+                    "    {:<20}{}",
+                    "with the bridge",
+                    line(rate, Some(latency))
+                )?;
             }
             writeln!(
                 f,
@@ -194,7 +218,8 @@ impl fmt::Display for BeforeSynapse {
                 share * 100.0
             )?;
         }
-        Ok(())
+        let Latency { rate, .. } = self.to_whatsapp.latency;
+        writeln!(f, "  latencies at {rate} messages/s, before the rounds")
     }
 }
 

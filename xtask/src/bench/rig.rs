@@ -111,8 +111,7 @@ impl Rig {
         let options = gatehouse::Options::default();
         let url = format!("http://127.0.0.1:{port}");
         let addresses = sandbox.addresses();
-        let gatehouse =
-            Gatehouse::set_up(&folder("gatehouse"), ports, &url, addresses, &options)?;
+        let gatehouse = Gatehouse::set_up(&folder("gatehouse"), ports, &url, addresses, &options)?;
         let server = match kind {
             Kind::StandIn => {
                 Server::StandIn(start_standin(&gatehouse, port, &folder("standin")).await?)
@@ -240,7 +239,9 @@ impl Rig {
         }
         let (commits, batches) = (
             self.gatehouse.metric("gatehouse_commits_total").await?,
-            self.gatehouse.metric("gatehouse_committed_batches_total").await?,
+            self.gatehouse
+                .metric("gatehouse_committed_batches_total")
+                .await?,
         );
         Ok((commits.unwrap_or(0.0), batches.unwrap_or(0.0)))
     }

@@ -76,8 +76,8 @@ async fn rounds(rig: &Rig, arguments: &Bench) -> Result<BeforeSynapse> {
     let (mut in_alone, mut in_bridged) = (Vec::new(), Vec::new());
     let devices = devices(rig).await?;
     // The first latencies before anything is piled up.
-    let out_latency = rig.latency_to_whatsapp(arguments.rate).await?;
-    let in_latency = rig.latency_to_matrix(arguments.rate).await?;
+    let out_latency = rig.latency_to_whatsapp(arguments.synapse_rate).await?;
+    let in_latency = rig.latency_to_matrix(arguments.synapse_rate).await?;
     for round in 1..=ROUNDS {
         cache::progress(&format!("round {round} of {ROUNDS}: Synapse alone"));
         rig.gatehouse.stop().await?;
