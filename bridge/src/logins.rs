@@ -7,6 +7,7 @@ use std::{
 };
 
 use gatekeeper::{
+    assumed,
     connection::{Connection, Event},
     profile::{FailureClass, RefusalClass},
     stanzas::{Receipt, ReceiptKind, RetryReceipt, ServerAck},
@@ -166,6 +167,9 @@ impl Follower {
                     self.core.typing.contact(&self.core, &self.mxid, &state);
                 }
                 Event::Ack(ack) => self.acknowledged(&mut batch, &mut moved, &ack),
+                Event::Receipt(receipt) if assumed::is_unsupported(&receipt) => {
+                    self.unshown(receipt);
+                }
                 Event::Receipt(receipt) => {
                     self.receipt(&mut batch, &mut moved, &receipt);
                     receipts.push(receipt);
@@ -185,7 +189,7 @@ impl Follower {
                 _ => {}
             }
         }
-        if batch.is_empty() {
+        if batch.is_empty() && receipts.is_empty() {
             return;
         }
         let committed = self.core.store.submit(batch);
@@ -272,6 +276,20 @@ impl Follower {
             self.courier.acknowledged();
             outbox::ack(batch, &self.mxid, &ack.id, outbox::Kind::Receipt, peer);
         }
+    }
+
+    /// The contact's phone does not show what was sent to it.
+    fn unshown(&self, receipt: Receipt) {
+        let (core, mxid) = (self.core.clone(), self.mxid.clone());
+        let connection = self.login.connection.clone();
+        tokio::spawn(async move {
+            for id in &receipt.ids {
+                if !notices::unshown_there(&core, &mxid, id).await {
+                    return;
+                }
+            }
+            let _ = connection.send(receipt.ack().to_node()).await;
+        });
     }
 
     fn receipt(&self, batch: &mut Batch, moved: &mut Moved, receipt: &Receipt) {

@@ -27,6 +27,8 @@ pub(crate) enum Reason {
     Refused,
     /// It went, and the other side could not use it.
     Unusable,
+    /// It went, and the other side never shows its kind.
+    Unshown,
     /// The sender is not enlisted.
     NotJoined,
     /// The gatekeeper is away, or has not answered.
@@ -34,11 +36,12 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Unsupported,
         Self::NoKey,
         Self::Refused,
         Self::Unusable,
+        Self::Unshown,
         Self::NotJoined,
         Self::Unanswered,
     ];
@@ -50,6 +53,7 @@ impl Reason {
             Self::NoKey => "no_key",
             Self::Refused => "refused",
             Self::Unusable => "unusable",
+            Self::Unshown => "unshown",
             Self::NotJoined => "not_joined",
             Self::Unanswered => "unanswered",
         }
@@ -104,6 +108,12 @@ impl<'a> Notice<'a> {
     /// not shown there:".
     pub(crate) fn unusable(event_id: &'a str, why: &str) -> Self {
         Self::failed(event_id, Reason::Unusable, why)
+    }
+
+    /// A message went, but its kind is not shown in third-party chats.
+    fn unshown(event_id: &'a str) -> Self {
+        let why = "WhatsApp does not show this kind of message in chats with other messengers";
+        Self::failed(event_id, Reason::Unshown, why)
     }
 
     /// A message waits. The text follows "Your message has not gone to WhatsApp yet:". Only a loud one makes a notice.
@@ -247,6 +257,22 @@ pub(crate) async fn unusable_there(core: &Arc<Core>, login: &str, stanza_id: &st
         }
     };
     log_untold(core, login, result.await);
+}
+
+/// The other side never shows messages of this kind. Says whether that is written down: only then the other side may forget it.
+pub(crate) async fn unshown_there(core: &Arc<Core>, login: &str, stanza_id: &str) -> bool {
+    let result = async {
+        match message_of(core, login, stanza_id).await? {
+            Some((event, portal)) => {
+                post(core, &portal, Notice::unshown(&event), Batch::new()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let result = result.await;
+    let noted = result.is_ok();
+    log_untold(core, login, result);
+    noted
 }
 
 /// The gatekeeper does not take a message now; it is sent again. The first such refusal is told, and after it every one whose

@@ -28,6 +28,8 @@ pub struct Faults {
     pub prekeys_exhausted: bool,
     /// The server's ack of a partner user's message or receipt is not sent.
     pub lose_acks: f64,
+    /// Messages of partner users are not taken but acknowledged with this error; 0 takes them.
+    pub refuse: u16,
     /// A message to a partner user reaches it with a damaged ciphertext.
     pub corrupt: f64,
     /// A stanza to a partner user carries an attribute and a child that nobody knows.
@@ -115,6 +117,9 @@ pub struct FaultsChange {
     /// See [`Faults::lose_acks`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lose_acks: Option<f64>,
+    /// See [`Faults::refuse`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<u16>,
     /// See [`Faults::corrupt`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrupt: Option<f64>,
@@ -216,6 +221,7 @@ impl Faults {
         next.drop_connection_every = change
             .drop_connection_every
             .unwrap_or(next.drop_connection_every);
+        next.refuse = change.refuse.unwrap_or(next.refuse);
         next.delay_ms = change.delay_ms.unwrap_or(next.delay_ms);
         next.prekeys_exhausted = change.prekeys_exhausted.unwrap_or(next.prekeys_exhausted);
         if let Some(push_token) = change.push_token {

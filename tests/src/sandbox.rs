@@ -1,5 +1,6 @@
 //! The sandbox gatekeeper as a process, and its control API.
 
+mod events;
 mod phone;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::error::Context as _;
 use crate::process::Process;
 use crate::{Error, Result, http, port};
 
+pub use events::{Event, Events};
 pub use phone::{Message, Phone, PhoneUpload, digits};
 
 /// How long a program may take to print its ready line on a busy machine.
@@ -185,6 +187,15 @@ impl Sandbox {
             .as_array()
             .context("the answer lists no users")?;
         Ok(users.iter().find(|each| each["user"] == user).cloned())
+    }
+
+    /// Listens to what happens in it from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the sandbox is gone.
+    pub async fn events(&self) -> Result<Events> {
+        Events::listen(&self.addresses.control).await
     }
 
     /// Every byte that the partner sent: as it came, and decrypted out of Noise.

@@ -36,11 +36,13 @@ pub(super) fn trouble(report: &NewReport) -> Option<Value> {
         (Kind::Failed, Reason::NotJoined | Reason::Unusable | Reason::Unanswered) => {
             "FAIL_RETRIABLE"
         }
-        (Kind::Failed, Reason::Unsupported | Reason::Refused | Reason::NoKey) => "FAIL_PERMANENT",
+        (Kind::Failed, Reason::Unsupported | Reason::Unshown | Reason::Refused | Reason::NoKey) => {
+            "FAIL_PERMANENT"
+        }
     };
     let mut content = status(&report.about, word);
     content["reason"] = match reason {
-        Reason::Unsupported => "com.beeper.unsupported_event",
+        Reason::Unsupported | Reason::Unshown => "com.beeper.unsupported_event",
         Reason::NoKey => "com.beeper.undecryptable_event",
         Reason::Refused | Reason::Unusable => "m.foreign_network_error",
         Reason::NotJoined => "m.no_permission",
@@ -63,7 +65,9 @@ fn status(event_id: &str, word: &str) -> Value {
 fn sentence(report: &NewReport, reason: Reason) -> String {
     let begin = match (report.kind, reason) {
         (Kind::Waiting, _) => "Your message has not gone to WhatsApp yet",
-        (_, Reason::Unusable) => "Your message reached WhatsApp but was not shown there",
+        (_, Reason::Unusable | Reason::Unshown) => {
+            "Your message reached WhatsApp but was not shown there"
+        }
         _ => "Your message was not sent to WhatsApp",
     };
     format!("{begin}: {}.", report.body)

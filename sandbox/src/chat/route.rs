@@ -53,6 +53,10 @@ fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     let Ok(message) = OutgoingMessage::parse(node) else {
         return session.reply(ack.refusing(assumed::INVALID_STANZA).to_node());
     };
+    let refuse = world.faults().refuse;
+    if refuse != 0 {
+        return session.reply(ack.refusing(refuse).to_node());
+    }
     let Some(phone) = world.phone_by_jid(&message.to) else {
         return session.reply(ack.refusing(assumed::NO_SUCH_USER).to_node());
     };

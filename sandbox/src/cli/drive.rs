@@ -96,6 +96,9 @@ pub(super) struct FaultsArgs {
     /// Lose the server's acks, with this probability
     #[arg(long, value_name = "P")]
     lose_acks: Option<f64>,
+    /// Refuse the messages of partner users with this error; 0 takes them
+    #[arg(long, value_name = "CODE")]
+    refuse: Option<u16>,
     /// Damage ciphertexts to partner users, with this probability
     #[arg(long, value_name = "P")]
     corrupt: Option<f64>,
@@ -135,6 +138,7 @@ impl FaultsArgs {
             ("duplicate", self.duplicate.map(Value::from)),
             ("reorder", self.reorder.map(Value::from)),
             ("lose_acks", self.lose_acks.map(Value::from)),
+            ("refuse", self.refuse.map(Value::from)),
             ("corrupt", self.corrupt.map(Value::from)),
             ("unknown_extras", self.unknown_extras.map(Value::from)),
             (

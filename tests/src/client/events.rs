@@ -174,6 +174,25 @@ impl Client {
         .await
     }
 
+    /// Keeps the room keys that this client sends from now on, as if they were lost or late.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub async fn hold_keys(&self) -> Result<()> {
+        self.ask("hold_keys", json!({})).await.map(drop)
+    }
+
+    /// Sends the kept room keys and says how many they were.
+    ///
+    /// # Errors
+    ///
+    /// When the homeserver refuses.
+    pub async fn release_keys(&self) -> Result<u64> {
+        let answer = self.ask("release_keys", json!({})).await?;
+        answer["released"].as_u64().context("no count")
+    }
+
     /// Says that the user types, or has stopped.
     ///
     /// # Errors

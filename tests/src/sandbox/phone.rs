@@ -113,6 +113,27 @@ impl Phone {
         self.post("identity", json!({})).await.map(drop)
     }
 
+    /// Sends a receipt (`delivery`, `read` or `played`) for messages that it has received.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such messages.
+    pub async fn receipt(&self, to: &str, kind: &str, ids: &[&str]) -> Result<()> {
+        let body = json!({"to": to, "type": kind, "ids": ids});
+        self.post("receipts", body).await.map(drop)
+    }
+
+    /// Says that its owner is `composing`, `recording` or has `paused`.
+    ///
+    /// # Errors
+    ///
+    /// When nobody of that identifier is enlisted.
+    pub async fn typing(&self, to: &str, state: &str) -> Result<()> {
+        self.post("typing", json!({"to": to, "state": state}))
+            .await
+            .map(drop)
+    }
+
     /// Waits until its chat with `with` holds what `accept` gives.
     ///
     /// # Errors
