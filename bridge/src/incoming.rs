@@ -407,10 +407,20 @@ impl Work<'_> {
             login = %self.core.log_id(login), stanza = %self.core.log_id(&stanza.id), %error, tries,
             "a message from WhatsApp cannot be decrypted; a retry receipt asks for it again"
         );
+        // What would have changed another message shows nothing of its own.
+        let hidden = stanza.encs.iter().any(|enc| enc.decrypt_fail_hide);
         if tries >= u32::from(retries::LIMIT) {
+            if hidden {
+                undecryptable::done(&mut self.batch, login, peer, &stanza.id);
+                self.receipts.extend(self.core.profile.taken(stanza));
+                return Ok(());
+            }
             return self.event(stanza, &placeholders::lost()).await;
         }
         undecryptable::count(&mut self.batch, login, peer, &stanza.id, self.core.now());
+        if hidden {
+            undecryptable::hide(&mut self.batch, login, peer, &stanza.id);
+        }
         let count = u8::try_from(tries + 1).unwrap_or(u8::MAX);
         self.retries.push(retries::Ask::new(stanza, count, error));
         Ok(())

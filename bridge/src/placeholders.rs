@@ -33,7 +33,7 @@ async fn try_put(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> 
     let mut rows: Vec<_> = undecryptable::of_chat(&core.store, login, peer)
         .await?
         .into_iter()
-        .filter(|(_, row)| row.placeholder.is_none())
+        .filter(|(_, row)| row.placeholder.is_none() && !row.hidden)
         .collect();
     rows.sort_by_key(|(_, row)| row.first_ts);
     for (stanza_id, _) in rows {

@@ -108,12 +108,18 @@ impl Teller<'_> {
         let Some(event_id) = message.event_id.as_deref() else {
             return Ok(());
         };
+        // An event can become several messages: it is as far as the last of them.
+        let parts = messages::all_by_event(&core.store, event_id).await?;
+        let status = parts.iter().map(|part| part.status).min();
+        let Some(status) = status.filter(|status| *status >= Status::Sent) else {
+            return Ok(());
+        };
         let stale = core.now().saturating_sub(message.ts) > STALE_MS;
         if let Some(portal) = &self.portal
             && !stale
         {
             let ghost = core.user(&portal.ghost)?;
-            let (progress, part) = if message.status >= Status::Delivered {
+            let (progress, part) = if status >= Status::Delivered {
                 (Progress::Delivered(&ghost), "delivered")
             } else {
                 (Progress::Sent, "sent")
@@ -201,7 +207,7 @@ impl Teller<'_> {
             return Ok(true);
         }
         let message = messages::by_event(store, &row.report.about).await?;
-        Ok(message.is_some_and(|message| message.status == Status::Pending))
+        Ok(message.is_some_and(|message| message.status == Status::Pending && !message.gone))
     }
 
     /// Sends a status event: in the clear, as clients that know them expect it. It says no more than the receipts that the

@@ -8,6 +8,9 @@ use crate::{
     db::Row,
 };
 
+/// What stands in the column of the placeholder where there must be none.
+const NONE: &str = "";
+
 /// The count for one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecryptable {
@@ -19,6 +22,8 @@ pub struct Undecryptable {
     pub last_ts: Millis,
     /// The event that stands for it in the room, if there is one.
     pub placeholder: Option<String>,
+    /// Whether nothing shall stand for it.
+    pub hidden: bool,
 }
 
 static COUNT: Update = Update {
@@ -52,6 +57,11 @@ pub fn set_placeholder(
     event_id: &str,
 ) {
     batch.update(&PLACEHOLDER, args![login, peer, stanza_id, event_id]);
+}
+
+/// Notes that nothing shall stand for the message: it would have changed another one, and shows nothing of its own.
+pub fn hide(batch: &mut Batch, login: &str, peer: &str, stanza_id: &str) {
+    set_placeholder(batch, login, peer, stanza_id, NONE);
 }
 
 /// Forgets the count: the message was read.
@@ -98,10 +108,12 @@ pub async fn unannounced(store: &Store, before: Millis) -> Result<Vec<(String, S
 }
 
 fn read(row: &Row<'_>, from: usize) -> Result<Undecryptable, Error> {
+    let placeholder = row.opt_text(from + 3)?;
     Ok(Undecryptable {
+        hidden: placeholder.as_deref() == Some(NONE),
+        placeholder: placeholder.filter(|event| event != NONE),
         retries: row.u32(from)?,
         first_ts: row.int(from + 1)?,
         last_ts: row.int(from + 2)?,
-        placeholder: row.opt_text(from + 3)?,
     })
 }

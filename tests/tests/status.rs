@@ -411,6 +411,28 @@ async fn what_cannot_go_is_told_by_status_and_notice() -> Result<()> {
     Ok(())
 }
 
+/// The phone has it and will not show it.
+#[tokio::test]
+async fn what_the_other_side_does_not_show_is_told() -> Result<()> {
+    let stack = stack().await?;
+    let chat = Chat::open(stack, "unshown", "+4915100000007").await?;
+    chat.phone.options(json!({"refused": ["text"]})).await?;
+    let event = chat.client.send(&chat.room, "not for you").await?;
+    let status = chat
+        .wait_for_status(&event, "a failure", |status| {
+            status["status"] == "FAIL_PERMANENT"
+        })
+        .await?;
+    assert_eq!(status["reason"], "com.beeper.unsupported_event", "{status}");
+    let notice = chat
+        .wait_for_notice(&stack.bot(), "was not shown there")
+        .await?;
+    assert_eq!(notice.answers(), Some(event.as_str()));
+    chat.phone.options(json!({"refused": []})).await?;
+    let event = chat.client.send(&chat.room, "for you").await?;
+    chat.wait_for_delivery(&event).await.map(drop)
+}
+
 /// The gatekeeper takes a message only later: one notice, edited while it is tried, gone when it went.
 #[tokio::test]
 async fn a_refusal_for_now_is_told_until_it_ends() -> Result<()> {

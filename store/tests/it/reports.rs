@@ -256,6 +256,20 @@ async fn placeholders_are_remembered(database: Database) {
         (row.retries, row.placeholder.as_deref()),
         (2, Some("$stands"))
     );
+    commit(&store, |batch| {
+        undecryptable::count(batch, LOGIN, PEER, "reaction", 1);
+        undecryptable::hide(batch, LOGIN, PEER, "reaction");
+    })
+    .await;
+    assert!(
+        undecryptable::unannounced(&store, 8)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let rows = undecryptable::of_chat(&store, LOGIN, PEER).await.unwrap();
+    let row = rows.get("reaction").unwrap();
+    assert!(row.placeholder.is_none() && row.hidden);
     store.close().await;
 }
 
