@@ -10,6 +10,7 @@ use super::{
     ConnectionConfig, DisconnectReason, Event, handle::Shared, handshake, link::Link, queue::Queue,
 };
 use crate::{
+    assumed,
     frame::FrameDecoder,
     noise::Receiver,
     profile::{FailureClass, Profile},
@@ -364,7 +365,12 @@ impl Session<'_> {
             ),
             "receipt" => {
                 let receipt = Receipt::parse(node, Origin::Server)?;
-                if matches!(receipt.kind, ReceiptKind::Sender | ReceiptKind::Other(_)) {
+                let meant_for_us = match receipt.kind {
+                    ReceiptKind::Sender => false,
+                    ReceiptKind::Other(_) => assumed::is_unsupported(&receipt),
+                    _ => true,
+                };
+                if !meant_for_us {
                     return Ok(None);
                 }
                 (Event::Receipt(receipt), false)
