@@ -1,6 +1,6 @@
 //! From the outbox to the gatekeeper: sends a login's stanzas in order, again until each is acknowledged.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use gatekeeper::{connection::Connection, stanza};
 use store::outbox;
@@ -24,6 +24,8 @@ pub(crate) struct Courier {
     sent: i64,
     /// Sent over this connection and not acknowledged.
     in_flight: usize,
+    /// The receipts among them, by their ids.
+    receipts: HashSet<String>,
     /// When something was last acknowledged, or sent with nothing else in flight.
     progress: Instant,
 }
@@ -36,6 +38,7 @@ impl Courier {
             connected: false,
             sent: 0,
             in_flight: 0,
+            receipts: HashSet::new(),
             progress: Instant::now(),
         }
     }
@@ -54,10 +57,21 @@ impl Courier {
         self.progress = Instant::now();
     }
 
+    /// A receipt was acknowledged; says whether it was one of the outbox. Delivery receipts are not: if one comes to nobody,
+    /// its message comes again.
+    pub(crate) fn receipt_acknowledged(&mut self, id: &str) -> bool {
+        let known = self.receipts.remove(id);
+        if known {
+            self.acknowledged();
+        }
+        known
+    }
+
     /// Sends everything that is not acknowledged once more.
     pub(crate) fn start_over(&mut self) {
         self.sent = 0;
         self.in_flight = 0;
+        self.receipts.clear();
         self.progress = Instant::now();
     }
 
@@ -102,6 +116,9 @@ impl Courier {
                 }
                 if self.in_flight == 0 {
                     self.progress = Instant::now();
+                }
+                if row.kind == outbox::Kind::Receipt {
+                    self.receipts.insert(row.stanza_id);
                 }
                 self.sent = row.seq;
                 self.in_flight += 1;

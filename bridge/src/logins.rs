@@ -268,12 +268,15 @@ impl Follower {
         moved.peers.insert(peer);
     }
 
-    /// A receipt of ours has arrived. A delivery receipt is in no outbox: if it comes to nobody, it is sent again with its
-    /// message.
+    /// A receipt of ours has arrived.
     fn receipt_acknowledged(&mut self, batch: &mut Batch, peer: &str, ack: &ServerAck) {
         let kind = ReceiptKind::from_word(ack.kind.as_deref());
-        if matches!(kind, ReceiptKind::Read | ReceiptKind::Played) {
-            self.courier.acknowledged();
+        // A server that does not repeat the type leaves open whether it means the delivery receipt of the same message.
+        let ours = matches!(
+            kind,
+            ReceiptKind::Read | ReceiptKind::Played | ReceiptKind::Delivery
+        );
+        if ours && self.courier.receipt_acknowledged(&ack.id) {
             outbox::ack(batch, &self.mxid, &ack.id, outbox::Kind::Receipt, peer);
         }
     }

@@ -273,6 +273,17 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
             read_receipts(&events, &chat.phone).concat(),
             [wanted, read(3, 5)].concat()
         );
+        wait::until("the outbox to be empty", PATIENCE, || async {
+            let url = format!(
+                "{}/_gatehouse/status",
+                stack.gatehouse.ports().appservice_url()
+            );
+            let token = stack.gatehouse.token("as_token")?;
+            let answer = http::client()?.get(url).bearer_auth(token).send().await?;
+            let status: Value = answer.error_for_status()?.json().await?;
+            Ok((status["outbox"] == 0).then_some(()))
+        })
+        .await?;
         Ok(())
     }
     .await;

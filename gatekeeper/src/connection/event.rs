@@ -34,7 +34,7 @@ pub enum Event {
     Receipt(Receipt),
     /// A message of ours is asked for again. After the commit: its ack.
     Retry(RetryReceipt),
-    /// The server has a stanza of ours, or refuses it.
+    /// The server has a message or a receipt of ours, or refuses it.
     Ack(ServerAck),
     /// The peer in `from` has another identity. After the commit: its ack.
     IdentityChanged(Notification),

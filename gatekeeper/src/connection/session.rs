@@ -354,7 +354,7 @@ impl Session<'_> {
             "message" => (Event::Message(IncomingMessage::parse(node)?), false),
             "ack" => {
                 let ack = ServerAck::parse(node)?;
-                if ack.class != "message" {
+                if !matches!(ack.class.as_str(), "message" | "receipt") {
                     return Ok(None);
                 }
                 (Event::Ack(ack), false)

@@ -126,7 +126,7 @@ async fn receipts_that_concern_nobody_are_acknowledged_and_not_reported() {
 }
 
 #[tokio::test]
-async fn acks_of_messages_and_typing_are_reported() {
+async fn acks_and_typing_are_reported() {
     let mut rig = Rig::new();
     let mut server = rig.online().await;
     let stanza = Node::new("message").attr("id", "A").attr("to", peer());
@@ -144,6 +144,7 @@ async fn acks_of_messages_and_typing_are_reported() {
     server.send(&ack.to_node()).await;
     server.send(&typing.to_node(Origin::Server)).await;
     assert_eq!(said_until_pong(&mut server).await, []);
+    assert_eq!(rig.event().await, Event::Ack(receipt_ack));
     assert_eq!(rig.event().await, Event::Ack(ack));
     assert_eq!(rig.event().await, Event::ChatState(typing));
 }
