@@ -462,7 +462,7 @@ impl World {
             inner
                 .waiting
                 .retain(|waiting| waiting.queued_ms.saturating_add(LIMIT_MS) > now_ms);
-            if inner.disappear(self, now_ms) {
+            if inner.disappear(self, &phone, now_ms) {
                 self.touch();
             }
         }

@@ -10,7 +10,7 @@ use gatekeeper::{
 pub(crate) use super::foreign::Foreign;
 use super::{
     Phone, SendError, SentMessage,
-    log::{Entry, MediaState},
+    log::{Entry, MediaState, Place},
 };
 use crate::{account::Account, faults::MediaFault, media::Shelf, world::World};
 
@@ -61,8 +61,22 @@ impl Phone {
                     retries: 0,
                 };
                 let mut entry = Entry::new(id.clone(), true, foreign.word(), world.clock.now_ms());
-                if let Foreign::Poll { question, .. } = foreign {
-                    entry.text = Some(question);
+                match foreign {
+                    Foreign::Poll { question, .. } => entry.text = Some(question),
+                    Foreign::GroupInvitation(group) => entry.text = Some(group),
+                    Foreign::LiveLocation {
+                        latitude,
+                        longitude,
+                    } => {
+                        entry.location = Some(Place {
+                            latitude,
+                            longitude,
+                            name: None,
+                            address: None,
+                            accuracy: None,
+                        });
+                    }
+                    Foreign::Call | Foreign::Unknown => {}
                 }
                 let kind = inner.dispatch(world, self, account, &id, message)?;
                 entry.encrypted = Some(kind.into());

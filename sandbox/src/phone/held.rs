@@ -5,7 +5,9 @@ use gatekeeper::{
     stanza::Jid,
 };
 
-use super::Inner;
+use serde_json::json;
+
+use super::{Inner, Phone};
 use crate::{media::Shelf, world::World};
 
 /// What a phone keeps of a message.
@@ -66,7 +68,7 @@ impl Inner {
     }
 
     /// Lets messages disappear whose time has come; returns whether there were any.
-    pub(crate) fn disappear(&mut self, world: &World, now_ms: u64) -> bool {
+    pub(crate) fn disappear(&mut self, world: &World, phone: &Phone, now_ms: u64) -> bool {
         let mut gone = Vec::new();
         for (with, log) in &mut self.chats {
             for entry in log.iter_mut() {
@@ -77,6 +79,11 @@ impl Inner {
         }
         for (with, id) in &gone {
             self.let_go(world, with, id);
+            let with = world.account_named(&with.to_string());
+            world.events.emit("expired", || {
+                json!({"phone": phone.number.to_string(), "message": id,
+                       "with": with.map(|account| account.identifier.clone())})
+            });
         }
         !gone.is_empty()
     }

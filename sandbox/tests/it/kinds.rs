@@ -330,8 +330,14 @@ async fn messages_disappear_when_their_time_has_come() {
         .await;
     rig.bea_sees_that("3EB01", |one| one["media"] == "ready")
         .await;
+    let mut events = rig.events().await;
     rig.post("/control/clock", json!({"advance_seconds": 86_401}))
         .await;
+    let event = events.find("expired").await;
+    assert_eq!(
+        (&event["phone"], &event["with"]),
+        (&json!(BEA), &json!(ALICE))
+    );
     for id in [text.as_str(), "3EB01"] {
         let shown = rig.bea_sees_that(id, |one| one["expired"] == true).await;
         assert_eq!(
