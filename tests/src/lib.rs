@@ -12,6 +12,7 @@ pub mod encrypting;
 pub mod error;
 pub mod gatehouse;
 pub mod http;
+pub mod large;
 pub mod plain;
 pub mod port;
 pub mod postgres;

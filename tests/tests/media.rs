@@ -2,14 +2,13 @@
 //! a killed bridge; and without filling its memory.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::client::{Client, TimelineEvent};
 use tests::sandbox::Phone;
 use tests::stack::{Options, Stack};
 use tests::wait::{self, PATIENCE};
-use tests::{Error, Result, gatehouse, synapse};
+use tests::{Error, Result, gatehouse, large, synapse};
 use tokio::sync::OnceCell;
 
 /// The smallest JPEG that decoders open.
@@ -314,8 +313,57 @@ async fn to_whatsapp(stack: &Stack) -> Result<()> {
         .await?;
     assert_eq!(shown["size"], 4_000);
 
-    // What was sent is hosted as ciphertext under the owner's eyes alone.
+    // What was deleted is not given out any more.
     let folder = stack.gatehouse.folder().join("media");
+    let names = || -> Result<Vec<String>> {
+        let names = std::fs::read_dir(&folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    };
+    let before = names()?;
+    let file = client.upload_generated(3_000, "deleted").await?;
+    let event = chat
+        .send(
+            "m.room.message",
+            attached(
+                "m.file",
+                "x.bin",
+                &file,
+                json!({ "mimetype": "application/x-thing" }),
+            ),
+        )
+        .await?;
+    chat.file_on_phone("what is deleted next", &file.sha256)
+        .await?;
+    let new: Vec<String> = names()?
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    let [reference] = new.as_slice() else {
+        return Err(Error::new(format!(
+            "one more file was expected, not {new:?}"
+        )));
+    };
+    let url = format!("{}/{reference}/", stack.gatehouse.ports().public_url());
+    let ask = || async {
+        Ok::<_, Error>(
+            tests::http::client()?
+                .get(&url)
+                .send()
+                .await?
+                .status()
+                .as_u16(),
+        )
+    };
+    assert_eq!(ask().await?, 200);
+    client.redact(&chat.room, &event).await?;
+    wait::until("the file to be gone", PATIENCE, || async {
+        let gone = ask().await? == 410 && !folder.join(reference).exists();
+        Ok(gone.then_some(()))
+    })
+    .await?;
+
+    // What is hosted is for its owner alone.
     for entry in std::fs::read_dir(&folder)? {
         use std::os::unix::fs::PermissionsExt as _;
         let metadata = entry?.metadata()?;
@@ -839,31 +887,10 @@ async fn killed(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// A number from the bridge's folder in `/proc`.
-fn number(stack: &Stack, file: &str, field: &str) -> Result<u64> {
-    let pid = stack.gatehouse.pid().unwrap_or_default();
-    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
-    text.lines()
-        .find_map(|line| {
-            line.strip_prefix(field)?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .ok_or_else(|| Error::new(format!("no {field} in /proc/{pid}/{file}")))
-}
-
-/// KiB that the bridge used at most since the last call.
-fn peak(stack: &Stack) -> Result<u64> {
-    let most = number(stack, "status", "VmHWM:")?;
-    let pid = stack.gatehouse.pid().unwrap_or_default();
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
-    Ok(most)
-}
-
 #[tokio::test]
 async fn a_large_file_does_not_fill_the_memory() -> Result<()> {
+    /// Bytes of memory that a file may take, however large it is.
+    const MOST: u64 = 64 << 20;
     // A gibibyte each way where there is time for it.
     let size = match std::env::var("GATEHOUSE_LARGE_FILE") {
         Ok(bytes) => bytes
@@ -876,87 +903,18 @@ async fn a_large_file_does_not_fill_the_memory() -> Result<()> {
         ..Options::default()
     };
     let stack = Stack::start("media-memory", options).await?;
-    memory(&stack, size)
+    let measured = large::measure(&stack, "tina", "+4915140000007", size)
         .await
-        .map_err(|error| stack.explain(error))
-}
-
-async fn memory(stack: &Stack, size: u64) -> Result<()> {
-    const MOST: u64 = 64 << 10;
-    let long = Duration::from_secs(600);
-    let chat = Chat::open(stack, "tina", "+4915140000007").await?;
-    let file = chat.client.upload_generated(size, "large").await?;
-    peak(stack)?;
-    let idle = number(stack, "status", "VmRSS:")?;
-    let start = std::time::Instant::now();
-    chat.send(
-        "m.room.message",
-        attached(
-            "m.file",
-            "large.bin",
-            &file,
-            json!({ "mimetype": "application/x-thing" }),
-        ),
-    )
-    .await?;
-    let id = wait::until("the file on the phone", long, || async {
-        let shown = chat.phone.shown(&chat.me).await?;
-        let found = shown.iter().find(|each| each["sha256"] == file.sha256);
-        Ok(found.and_then(|each| each["id"].as_str().map(str::to_owned)))
-    })
-    .await?;
-    let carried = start.elapsed();
-    wait::until("the file fetched", long, || async {
-        let shown = chat.phone.shown(&chat.me).await?;
-        Ok(shown
-            .iter()
-            .any(|each| each["id"] == id && each["media"] == "ready")
-            .then_some(()))
-    })
-    .await?;
-    let out = peak(stack)?;
-    assert_eq!(chat.phone.file(&id).await?.sha256, file.sha256);
-    report("to WhatsApp", size, carried, idle, out);
-
-    let upload = chat.phone.upload_generated("document", size, 5).await?;
-    peak(stack)?;
-    let start = std::time::Instant::now();
-    let message = json!({ "kind": "document", "mimetype": "application/x-thing", "file_name": "large.bin", "upload": upload.upload });
-    chat.phone.say(&chat.me, message).await?;
-    let event = chat
-        .client
-        .until("the file in the room", long, || async {
-            let shown = chat.client.timeline(&chat.room).await?;
-            Ok(shown.into_iter().find(|event| {
-                event.sender == chat.ghost && event.content["filename"] == "large.bin"
-            }))
-        })
-        .await?;
-    let carried = start.elapsed();
-    let back = peak(stack)?;
-    assert_eq!(
-        chat.client
-            .download(&event.content["file"], None)
-            .await?
-            .sha256,
-        upload.sha256
-    );
-    report("to Matrix", size, carried, idle, back);
-    for (way, most) in [("to WhatsApp", out), ("to Matrix", back)] {
-        let more = most.saturating_sub(idle);
-        assert!(more < MOST, "{way}: {more} KiB more than idle");
+        .map_err(|error| stack.explain(error))?;
+    for (way, carried) in [
+        ("to WhatsApp", measured.to_whatsapp),
+        ("to Matrix", measured.to_matrix),
+    ] {
+        assert!(
+            carried.more() < MOST,
+            "{way}: {} bytes more than idle, {carried:?}",
+            carried.more()
+        );
     }
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "the figures of this test")]
-fn report(way: &str, size: u64, carried: Duration, idle: u64, most: u64) {
-    let mib = size as f64 / f64::from(1 << 20);
-    eprintln!(
-        "{mib:.0} MiB {way}: {:.1} s, {:.0} MiB/s; memory {} KiB idle, {} KiB at most",
-        carried.as_secs_f64(),
-        mib / carried.as_secs_f64(),
-        idle,
-        most
-    );
 }

@@ -162,6 +162,10 @@ impl Config {
         problems.at_least_one("media.transfers", media.transfers);
         problems.at_least_one("media.transfers_per_login", media.transfers_per_login);
         problems.at_least_one("media.downloads", media.downloads);
+        problems.at_least_one(
+            "gatekeeper.profile.media.retention_days",
+            self.gatekeeper.profile.media.retention_days as usize,
+        );
     }
 
     fn check_gatekeeper(&self, problems: &mut Problems) {

@@ -43,7 +43,7 @@ pub(crate) async fn again(
     let Some(message) = messages::by_event(&core.store, target).await? else {
         return Ok(false);
     };
-    if message.login != portal.login || message.peer != portal.peer {
+    if message.login != portal.login || message.peer != portal.peer || message.gone {
         return Ok(false);
     }
     let (login, peer, stanza_id) = (message.login, message.peer, message.stanza_id);

@@ -22,6 +22,11 @@ impl Bridge {
         held.push((reference.to_owned(), file));
     }
 
+    fn ends(&self, reference: &str) {
+        let mut gone = self.files.gone.lock().expect("unpoisoned");
+        gone.push(reference.to_owned());
+    }
+
     fn asks(&self, path: &str) -> reqwest::RequestBuilder {
         self.client.get(format!("{}/whatsapp/{path}", self.address))
     }
@@ -157,9 +162,7 @@ async fn nothing_but_hosted_files_is_given_out() {
         .client
         .post(format!("{}/whatsapp/{REFERENCE}", bridge.address));
     assert_eq!(post.send().await.expect("an answer").status(), 405);
-    let mut gone = bridge.files.gone.lock().expect("unpoisoned");
-    gone.push(REFERENCE.to_owned());
-    drop(gone);
+    bridge.ends(REFERENCE);
     assert_eq!(bridge.status(REFERENCE, None).await, 410);
 }
 
