@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::stack::Stack;
-use crate::{Error, Result, wait};
+use crate::{Error, Result, usage, wait};
 
 /// How long a file may take.
 const LONG: Duration = Duration::from_secs(1200);
@@ -47,6 +47,14 @@ pub struct Measured {
     pub to_matrix: Carried,
     /// Seconds in which a client uploads it to the homeserver and downloads it again, encrypted, without a bridge.
     pub copy_seconds: f64,
+}
+
+impl Measured {
+    /// MiB per second without a bridge.
+    #[must_use]
+    pub fn copy_rate(&self) -> f64 {
+        self.to_whatsapp.size as f64 / f64::from(1 << 20) / self.copy_seconds
+    }
 }
 
 /// Sends `size` bytes each way between a new user and a new phone, and compares them by SHA-256 at the other end.
@@ -140,7 +148,7 @@ impl Meter {
         // From here on the peak counts anew.
         std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
         Ok(Self {
-            idle: memory(pid, "VmRSS:")?,
+            idle: usage::memory(pid)?.resident,
             start: Instant::now(),
         })
     }
@@ -155,23 +163,7 @@ impl Meter {
             size,
             seconds,
             idle: self.idle,
-            peak: memory(pid, "VmHWM:")?,
+            peak: usage::memory(pid)?.peak,
         })
     }
-}
-
-/// Bytes, as `/proc` says.
-fn memory(pid: u32, field: &str) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix(field)?
-                .strip_suffix("kB")?
-                .trim()
-                .parse::<u64>()
-                .ok()
-        })
-        .map(|kib| kib * 1024)
-        .ok_or_else(|| Error::new(format!("/proc/{pid}/status tells no {field}")))
 }

@@ -2,6 +2,7 @@
 
 mod flow;
 mod machine;
+mod media;
 mod memory;
 mod nobody;
 mod numbers;
@@ -25,7 +26,7 @@ use machine::Machine;
 use report::{Crossing, Report, Whole};
 use rig::{Kind, Rig};
 
-/// Measure codec, Noise, Signal, Megolm, commits, the whole bridge, and its memory
+/// Measure codec, Noise, Signal, Megolm, commits, the whole bridge, its memory, and a large file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything is built for release and runs on loopback. The whole bridge is measured twice: before a stand-in homeserver
@@ -61,6 +62,9 @@ pub(crate) struct Bench {
     /// Numbers of ghosts at which memory is measured
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [0, 1000, 10_000])]
     ghosts: Vec<usize>,
+    /// Size of the file that is carried each way, in MiB: at most what Synapse is told to take
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=2000))]
+    file: u64,
     /// Print one JSON document instead of tables
     #[arg(long)]
     json: bool,
@@ -77,6 +81,8 @@ enum Part {
     Synapse,
     /// Memory by number of ghosts
     Memory,
+    /// A large file each way, before Synapse
+    Media,
 }
 
 /// The stand-in homeserver, as a process of its own; `cargo xtask bench` starts it.
@@ -137,6 +143,9 @@ pub(crate) async fn run(arguments: &Bench) -> Result<()> {
     }
     if arguments.wants(Part::Memory) {
         report.memory = Some(memory::measure(&arguments.ghosts).await?);
+    }
+    if arguments.wants(Part::Media) {
+        report.media = Some(media::measure(arguments.file).await?);
     }
     report.load_after = machine::load()?;
     if arguments.json {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use tests::large::Measured;
 
 use super::machine::Machine;
 use super::memory::{Footprint, Idle};
@@ -19,6 +20,7 @@ pub(super) struct Report {
     pub(super) standin: Option<Whole>,
     pub(super) synapse: Option<BeforeSynapse>,
     pub(super) memory: Option<Vec<Footprint>>,
+    pub(super) media: Option<Measured>,
 }
 
 impl Report {
@@ -30,6 +32,7 @@ impl Report {
             standin: None,
             synapse: None,
             memory: None,
+            media: None,
         }
     }
 }
@@ -117,11 +120,43 @@ impl fmt::Display for Report {
         if let Some(synapse) = &self.synapse {
             write!(f, "{synapse}")?;
         }
-        match &self.memory {
-            Some(memory) => footprints(f, memory),
+        if let Some(memory) = &self.memory {
+            footprints(f, memory)?;
+        }
+        match &self.media {
+            Some(media) => files(f, media),
             None => Ok(()),
         }
     }
+}
+
+fn files(f: &mut fmt::Formatter<'_>, measured: &Measured) -> fmt::Result {
+    let size = measured.to_whatsapp.size;
+    writeln!(
+        f,
+        "\na file of {} MiB            seconds     MiB/s  idle MiB  peak MiB",
+        mib(size)
+    )?;
+    for (way, carried) in [
+        ("Matrix to WhatsApp", &measured.to_whatsapp),
+        ("WhatsApp to Matrix", &measured.to_matrix),
+    ] {
+        writeln!(
+            f,
+            "  {way:<28}{:>10.1}{:>10.1}{:>10}{:>10}",
+            carried.seconds,
+            carried.rate(),
+            mib(carried.idle),
+            mib(carried.peak)
+        )?;
+    }
+    writeln!(
+        f,
+        "  {:<28}{:>10.1}{:>10.1}",
+        "Synapse alone, up and down",
+        measured.copy_seconds,
+        measured.copy_rate()
+    )
 }
 
 impl fmt::Display for Part {
