@@ -12,7 +12,13 @@ use crate::process::Process;
 use crate::{Error, Result, binaries, cache, port};
 
 /// What the client is built of, beside its packages.
-const SOURCES: [&str; 4] = ["app.js", "buffer.js", "build.mjs", "index.html"];
+const SOURCES: [&str; 5] = [
+    "app.js",
+    "buffer.js",
+    "build.mjs",
+    "index.html",
+    "worker.js",
+];
 
 /// Names under which the browser is installed.
 const BROWSERS: [&str; 4] = [

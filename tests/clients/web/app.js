@@ -4,6 +4,7 @@
 import React from "react";
 import ReactDOM from "react-dom";
 import BasePlatform from "matrix-react-sdk/src/BasePlatform";
+import { MatrixClientPeg } from "matrix-react-sdk/src/MatrixClientPeg";
 import { setLanguage } from "matrix-react-sdk/src/languageHandler";
 import PlatformPeg from "matrix-react-sdk/src/PlatformPeg";
 import SdkConfig from "matrix-react-sdk/src/SdkConfig";
@@ -34,6 +35,17 @@ class Browser extends BasePlatform {
     }
 }
 
+/** Starts what fetches files (`worker.js`), and tells it who is logged in when it asks. */
+async function fetchFiles() {
+    navigator.serviceWorker.addEventListener("message", ({ ports: [answer] }) => {
+        const client = MatrixClientPeg.get();
+        answer.postMessage({ token: client?.getAccessToken(), homeserver: client?.getHomeserverUrl() });
+    });
+    await navigator.serviceWorker.register("worker.js");
+    if (navigator.serviceWorker.controller) return;
+    await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
+}
+
 /** What the address names after `#`, in the shape that the client asks for. */
 function screen() {
     const [path, query] = window.location.hash.replace(/^#\/?/, "").split("?");
@@ -44,6 +56,7 @@ async function start() {
     const config = await (await fetch("config.json")).json();
     PlatformPeg.set(new Browser());
     SdkConfig.put({ ...config, default_theme: "light", disable_guests: true, brand: "Matrix" });
+    await fetchFiles();
     await setLanguage("en");
     await setTheme("light");
     const server = config.default_server_config["m.homeserver"].base_url;

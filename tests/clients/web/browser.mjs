@@ -1,11 +1,13 @@
 // What the scripts of this folder share: the browser, the web client and the phone pages as people use them.
 //
 // Packages come from the folder that GATEHOUSE_WEB names, the browser is what CHROMIUM names.
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
 const packages = createRequire(path.join(process.env.GATEHOUSE_WEB, "package.json"));
 const { chromium } = packages("playwright-core");
+const axe = packages.resolve("axe-core/axe.min.js");
 
 /** How long anything may take on a busy machine. */
 export const PATIENCE = 60_000;
@@ -31,10 +33,27 @@ export async function start(problems = []) {
         context.setDefaultTimeout(PATIENCE);
         const page = await context.newPage();
         page.on("pageerror", (error) => problems.push(`${address}: ${error.stack ?? error}`));
+        page.on("console", (message) => {
+            if (/Content Security Policy/.test(message.text())) problems.push(`${address}: ${message.text()}`);
+        });
         await page.goto(address);
         return page;
     };
     return { open, close: () => browser.close() };
+}
+
+/** What the rules of accessibility find wrong on a page as it is now; nothing is an empty list. */
+export async function barriers(page) {
+    const session = await page.context().newCDPSession(page);
+    // The rules are a script from outside, which the page's own policy keeps out.
+    const { frameTree } = await session.send("Page.getFrameTree");
+    const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
+    const run = (expression) => session.send("Runtime.evaluate", { expression, contextId: executionContextId, awaitPromise: true, returnByValue: true });
+    await run(await readFile(axe, "utf8"));
+    const { result } = await run(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+        violations.map(({ id, help, nodes }) => id + ": " + help + ": " + nodes.map(({ html }) => html.slice(0, 160)).join(" | ")))`);
+    await session.detach();
+    return result.value;
 }
 
 /** Logs in to the web client as a person would, and puts off what it would like to set up. */
@@ -87,3 +106,18 @@ export async function say(page, text) {
 
 /** The bubble of a phone page that shows this text. */
 export const bubble = (page, text) => page.locator("#messages > li[data-id]", { hasText: text }).last();
+
+/** Opens the menu of a message on a phone page. */
+export async function menuOf(page, text) {
+    await bubble(page, text).locator(".body").click({ button: "right" });
+    const menu = page.getByRole("menu");
+    await menu.waitFor();
+    return menu;
+}
+
+/** Begins a voice message on a phone page and lets it run. */
+export async function startVoice(page, length) {
+    await page.getByRole("button", { name: "Record a voice message" }).click();
+    const seconds = Math.ceil(length / 1000);
+    await page.getByRole("timer").getByText(`0:0${seconds}`).waitFor();
+}

@@ -137,4 +137,4 @@ await esbuild.build({
 await fs.mkdir(path.join(output, "i18n"), { recursive: true });
 await fs.copyFile(path.join(sdk, "src/i18n/strings/en_EN.json"), path.join(output, "i18n/en_EN.json"));
 await fs.writeFile(path.join(output, "i18n/languages.json"), '{"en":"en_EN.json"}');
-await fs.copyFile(path.join(sources, "index.html"), path.join(output, "index.html"));
+for (const name of ["index.html", "worker.js"]) await fs.copyFile(path.join(sources, name), path.join(output, name));

@@ -3,7 +3,20 @@
 // `node picture.mjs '{"web":…,"user":…,"password":…,"phone_page":…,"folder":…}'`
 import path from "node:path";
 
-import { acceptInvitation, bubble, event, logIn, openChat, PATIENCE, say, start, tidy, write } from "./browser.mjs";
+import {
+    acceptInvitation,
+    bubble,
+    event,
+    logIn,
+    menuOf,
+    openChat,
+    PATIENCE,
+    say,
+    start,
+    startVoice,
+    tidy,
+    write,
+} from "./browser.mjs";
 
 const { web, user, password, phone_page: phonePage, folder } = JSON.parse(process.argv[2]);
 const HEIGHT = 700;
@@ -23,27 +36,69 @@ const phone = await browser.open(phonePage, view(380));
 await openChat(phone, name);
 
 /** Writes on one side and waits until the other shows it. */
-const fromPhone = async (text, shown = text) => {
+const fromPhone = async (text) => {
     await say(phone, text);
-    await event(matrix, shown).waitFor();
+    await event(matrix, text).waitFor();
 };
 const fromMatrix = async (text, shown = text) => {
     await write(matrix, text);
     await bubble(phone, shown).waitFor();
 };
 
-await say(phone, "Hi! The shop says your bike is ready 🚲");
+/** A photo of the river, painted. */
+async function photo() {
+    const base64 = await phone.evaluate(() => {
+        const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 300 });
+        const context = canvas.getContext("2d");
+        const paint = (colours, top, bottom) => {
+            const shade = context.createLinearGradient(0, top, 0, bottom);
+            colours.forEach((colour, index) => shade.addColorStop(index / (colours.length - 1), colour));
+            context.fillStyle = shade;
+        };
+        const hill = (height, rise, wave) => {
+            context.beginPath();
+            context.moveTo(0, 300);
+            for (let x = 0; x <= 640; x += 8) context.lineTo(x, height - rise * Math.sin(x / wave));
+            context.lineTo(640, 300);
+            context.fill();
+        };
+        paint(["#2b4c8c", "#e8a06a", "#ffd9a0"], 0, 190);
+        context.fillRect(0, 0, 640, 300);
+        context.fillStyle = "#fff3d6";
+        context.beginPath();
+        context.arc(430, 120, 26, 0, 7);
+        context.fill();
+        paint(["#5a5f8f", "#434a76"], 110, 220);
+        hill(165, 26, 95);
+        paint(["#2f4a4c", "#203436"], 160, 240);
+        hill(200, 14, 60);
+        paint(["#e0a676", "#3d5a86"], 205, 300);
+        context.fillRect(0, 215, 640, 85);
+        context.fillStyle = "rgb(255 240 210 / .5)";
+        for (let row = 0; row < 9; row++) context.fillRect(430 - 60 + row * 5, 222 + row * 8, 120 - row * 10, 3);
+        return canvas.toDataURL("image/jpeg", 0.85).split(",")[1];
+    });
+    return { name: "river.jpg", mimeType: "image/jpeg", buffer: Buffer.from(base64, "base64") };
+}
+
+await say(phone, "Hi! Your bike is *ready* 🚲");
 await acceptInvitation(matrix, /\+49/);
-await event(matrix, "bike is ready").waitFor();
+await event(matrix, "Your bike is ready").waitFor();
 await tidy(matrix);
-await fromMatrix("**Wonderful!** Until when are they open?", "Wonderful! Until when are they open?");
-await fromPhone("Until *six*. I can fetch it, I am in town anyway", "Until six. I can fetch it");
-await fromMatrix("That would be great, thank you 🙏");
-await fromMatrix("The receipt is in the blue folder in the hall");
-await fromPhone("Found it 👍");
-await fromPhone("Shall we try it out on Sunday?");
-await fromMatrix("Yes! Ten o'clock at the river?");
-await fromPhone("Perfect, see you there");
+await fromMatrix("**Wonderful!** Can you fetch it?", "Wonderful! Can you fetch it?");
+await startVoice(phone, 4000);
+await phone.getByRole("button", { name: "Send", exact: true }).click();
+await matrix.locator(".mx_MVoiceMessageBody").waitFor();
+await fromMatrix("Thank you 🙏 Shall we try it out on Sunday?");
+await phone.locator("input[type=file]").setInputFiles(await photo());
+await fromPhone("Down here by the river?");
+await matrix.locator(".mx_MImageBody_thumbnail").waitFor();
+await (await menuOf(phone, "try it out on Sunday")).getByRole("menuitem", { name: "Reply" }).click();
+await fromPhone("Yes, at ten!");
+await event(matrix, "Yes, at ten!").hover();
+await matrix.getByRole("button", { name: "React", exact: true }).click();
+await matrix.locator(".mx_EmojiPicker_quick .mx_EmojiPicker_item", { hasText: "🎉" }).click();
+await bubble(phone, "Yes, at ten!").locator(".reaction").waitFor();
 
 // Both sides have shown everything, and say so.
 await matrix.locator(".mx_RoomView_messagePanel").hover();

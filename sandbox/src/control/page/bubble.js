@@ -101,7 +101,7 @@ function body(message, quoted, api, act) {
   if (message.reply_to) {
     parts.push(make('button', { type: 'button', class: 'quote', onclick: () => act.goTo(message.reply_to) },
       make('b', {}, quoted ? (quoted.from_me ? 'You' : act.peerName()) : 'Earlier'),
-      make('span', { dir: 'auto' }, quoted ? summary(quoted) : 'A message that is not shown here')))
+      make('span', { dir: 'auto' }, quoted ? marked(summary(quoted)) : 'A message that is not shown here')))
   }
   if (message.undecryptable) return [...parts, make('em', {}, 'Waiting for this message. This may take a while.')]
   if (message.revoked) return [...parts, make('em', {}, 'This message was deleted.')]

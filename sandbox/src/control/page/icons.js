@@ -23,7 +23,7 @@ export function icon(name) {
   const drawing = document.createElementNS(SVG, 'svg')
   drawing.setAttribute('viewBox', '0 0 24 24')
   drawing.setAttribute('aria-hidden', 'true')
-  drawing.classList.add('sign', name)
+  drawing.classList.add('sign', `sign-${name}`)
   const lines = document.createElementNS(SVG, 'path')
   lines.setAttribute('d', LINES[name])
   drawing.append(lines)

@@ -1,6 +1,7 @@
 // The menu of a message: reactions and what can be done with it. It opens by long press, by context menu, by the
 // button beside the message, and by the keyboard (Enter, Space, the menu key).
-import { make } from './dom.js'
+import { $, dialog, make } from './dom.js'
+import { icon } from './icons.js'
 
 const REACTIONS = ['👍', '❤️', '😂', '😮', '😢', '🙏']
 const LONG_PRESS_MS = 500
@@ -15,6 +16,14 @@ function place(menu, item, point) {
   menu.style.top = `${Math.max(8, Math.min(y, innerHeight - height - 8))}px`
 }
 
+/** Asks for an emoji that is not in the row. */
+async function another(react) {
+  const field = make('input', { type: 'text', maxlength: 16, autofocus: true, required: true })
+  const answer = await dialog('Another reaction', make('form', { method: 'dialog' }, make('label', { class: 'setting' }, 'Emoji', field),
+    make('p', { class: 'actions' }, make('button', { value: '', class: 'plain', formnovalidate: true }, 'Not now'), make('button', { value: 'yes' }, 'React'))))
+  if (answer === 'yes' && field.value.trim()) react(field.value.trim())
+}
+
 /** Opens the menu of `item`; `actions` are `[label, what it does]`. */
 function open(item, point, { actions, react, mine }) {
   close()
@@ -24,8 +33,7 @@ function open(item, point, { actions, react, mine }) {
   }
   const emoji = REACTIONS.map(each => make('button', { type: 'button', role: 'menuitemradio', 'aria-checked': String(mine === each),
     'aria-label': `React with ${each}`, onclick: choose(() => react(mine === each ? '' : each)) }, each))
-  const other = make('input', { type: 'text', 'aria-label': 'Another emoji', placeholder: '+', size: 2, maxlength: 16, role: 'menuitem' })
-  other.onchange = choose(() => other.value.trim() && react(other.value.trim()))
+  const other = make('button', { type: 'button', role: 'menuitem', 'aria-label': 'Another reaction', onclick: choose(() => another(react)) }, icon('attach'))
   const menu = make('div', { class: 'menu', role: 'menu', 'aria-label': 'Message actions' },
     react ? make('div', { class: 'emoji', role: 'group', 'aria-label': 'Reactions' }, emoji, other) : null,
     actions.map(([label, work]) => make('button', { type: 'button', role: 'menuitem', onclick: choose(work) }, label)))
@@ -37,17 +45,16 @@ function open(item, point, { actions, react, mine }) {
     item.focus({ preventScroll: true })
   }
   menu.onkeydown = event => {
-    const all = [...menu.querySelectorAll('button, input')]
+    const all = [...menu.querySelectorAll('button')]
     const here = all.indexOf(document.activeElement)
-    const typing = event.target === other && other.value
-    const step = { ArrowDown: 1, ArrowRight: typing ? 0 : 1, ArrowUp: -1, ArrowLeft: typing ? 0 : -1 }[event.key]
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key]
     if (step) all[(here + step + all.length) % all.length].focus()
     else if (event.key === 'Escape' || event.key === 'Tab') close()
     else return
     event.preventDefault()
     event.stopPropagation()
   }
-  document.body.append(menu)
+  $('app').append(menu)
   addEventListener('pointerdown', outside, true)
   place(menu, item, point)
   menu.querySelector('button').focus({ preventScroll: true })
@@ -65,7 +72,7 @@ export function menus(list, describe) {
   list.addEventListener('pointerdown', event => {
     const item = of(event)
     release()
-    if (!item || event.button || event.target.closest('input, .more')) return
+    if (!item || event.button || event.target.closest('input, video, .more')) return
     const point = { x: event.clientX, y: event.clientY }
     press = setTimeout(() => {
       // The click that ends a long press shall not act as well.
