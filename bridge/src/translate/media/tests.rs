@@ -313,7 +313,7 @@ fn contacts_are_a_file() {
     assert_eq!(name, "Bea.vcf");
     assert_eq!(file, b"BEGIN:VCARD\nFN:Bea\nEND:VCARD\r\n");
     let (name, file) = vcards(&[contact("A"), contact("B")]);
-    assert_eq!(name, "contacts.vcf");
+    assert_eq!(name, "2 contacts.vcf");
     assert_eq!(file.iter().filter(|byte| **byte == b'\r').count(), 2);
     for bad in ["../../etc", "", "  ", "..", "a\nb"] {
         let (name, _) = vcards(&[contact(bad)]);
