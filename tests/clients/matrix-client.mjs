@@ -130,8 +130,38 @@ function inOrder(roomId, work) {
     return next;
 }
 
-const send = (roomId, type, content, txn) =>
-    inOrder(roomId, () => client.sendEvent(roomId, null, type, content, txn));
+let stubborn = false; // whether to send again, under the same transaction id, what an outage has kept from being sent
+
+async function untilSent(send) {
+    for (;;) {
+        try {
+            return await send();
+        } catch (error) {
+            if (!stubborn) throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+}
+
+async function putEncrypted(roomId, type, content, txn) {
+    const event = new sdk.MatrixEvent({ type, content, room_id: roomId, sender: client.getUserId() });
+    await client.getCrypto().encryptEvent(event, room(roomId));
+    return put(roomId, event.getWireType(), event.getWireContent(), txn);
+}
+
+const send = (roomId, type, content, txn = client.makeTxnId()) =>
+    inOrder(roomId, () => {
+        if (!stubborn) return client.sendEvent(roomId, null, type, content, txn);
+        // Past the library's own queue, which gives up after a while and then holds back all that comes after.
+        return untilSent(() => (type === "m.reaction" ? put : putEncrypted)(roomId, type, content, txn));
+    });
+
+const redact = (roomId, eventId, txn = client.makeTxnId()) =>
+    inOrder(roomId, () => {
+        const where = [roomId, "redact", eventId, txn].map(encodeURIComponent).join("/");
+        const path = `/_matrix/client/v3/rooms/${where}`;
+        return untilSent(() => client.http.authedRequest("PUT", path, undefined, {}, { prefix: "" }));
+    });
 
 let puts = 0;
 function put(roomId, type, content, txn) {
@@ -272,11 +302,7 @@ const ops = {
 
     /** Encrypted, also what the library would send in the clear (reactions). */
     send_encrypted: ({ room_id, type, content, txn_id }) =>
-        inOrder(room_id, async () => {
-            const event = new sdk.MatrixEvent({ type, content, room_id, sender: client.getUserId() });
-            await client.getCrypto().encryptEvent(event, room(room_id));
-            return put(room_id, event.getWireType(), event.getWireContent(), txn_id);
-        }),
+        inOrder(room_id, () => putEncrypted(room_id, type, content, txn_id)),
 
     upload: (options) => upload(client.baseUrl, client.getAccessToken(), options),
 
@@ -305,7 +331,12 @@ const ops = {
         return {};
     },
 
-    redact: ({ room_id, event_id, txn_id }) => inOrder(room_id, () => client.redactEvent(room_id, event_id, txn_id)),
+    redact: ({ room_id, event_id, txn_id }) => redact(room_id, event_id, txn_id),
+
+    async stubborn({ on }) {
+        stubborn = on;
+        return {};
+    },
 
     async timeline({ room_id, from }) {
         const events = (timelines.get(room_id) ?? []).slice(from ?? 0);

@@ -26,6 +26,9 @@ use crate::{Error, Result, binaries, cache};
 
 pub use types::{Download, Login, Room, TimelineEvent, Upload};
 
+/// How long a client may take to answer: longer than the longest outage that a test makes.
+const ANSWER: Duration = Duration::from_secs(1200);
+
 /// Where the driver scripts and their pinned package list are.
 fn scripts() -> PathBuf {
     binaries::workspace().join("tests/clients")
@@ -393,7 +396,7 @@ impl Client {
         let (sender, answer) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
         writeln!(lock(&self.stdin), "{arguments}").context("the client does not listen")?;
-        match tokio::time::timeout(Duration::from_secs(180), answer).await {
+        match tokio::time::timeout(ANSWER, answer).await {
             Ok(Ok(result)) => {
                 result.map_err(|error| Error::new(format!("{op} by {}: {error}", self.user_id)))
             }
@@ -402,7 +405,8 @@ impl Client {
                 self.process.tail(20)
             ))),
             Err(_) => Err(Error::new(format!(
-                "no answer to {op} in 180 s\n{}",
+                "no answer to {op} in {} s\n{}",
+                ANSWER.as_secs(),
                 self.process.tail(20)
             ))),
         }

@@ -22,6 +22,7 @@ pub mod scratch;
 pub mod stack;
 pub mod standin;
 pub mod synapse;
+pub mod torture;
 pub mod usage;
 pub mod wait;
 pub mod web;

@@ -237,7 +237,7 @@ async fn launch(folder: &Path, arguments: &[String]) -> Result<(Process, Address
 }
 
 /// One request to the control API; its errors carry cause and cure.
-async fn request(
+pub(crate) async fn request(
     control: &str,
     method: reqwest::Method,
     path: &str,

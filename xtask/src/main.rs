@@ -7,6 +7,7 @@ mod prerequisites;
 mod screenshots;
 mod steps;
 mod test;
+mod torture;
 mod try_it;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ Examples:
   cargo xtask try --web              the same with a Matrix web client
   cargo xtask test                   every test
   cargo xtask test -p store          the tests of one package
+  cargo xtask torture --seed 42      a random workload while everything breaks
   cargo xtask ci                     what a change must pass
   cargo xtask bench                  how fast it is, and what memory it takes, on this machine";
 
@@ -38,6 +40,8 @@ enum Command {
     Test(test::Test),
     /// Make the pictures of the README
     Screenshots(screenshots::Screenshots),
+    /// Talk at random while everything breaks, and count what is lost, doubled or out of order
+    Torture(torture::Torture),
     /// Check the format, lints, tests, decoders (fuzzing) and documentation
     Ci(ci::Ci),
     /// Measure the parts, the whole bridge and its memory
@@ -64,6 +68,7 @@ fn run(command: Command) -> tests::Result<()> {
             Command::Try(arguments) => try_it::run(&arguments).await,
             Command::Screenshots(arguments) => screenshots::run(&arguments).await,
             Command::Test(arguments) => test::run(&arguments).await,
+            Command::Torture(arguments) => torture::run(&arguments).await,
             Command::Ci(arguments) => ci::run(&arguments).await,
             Command::Bench(arguments) => bench::run(&arguments).await,
             Command::StandIn(arguments) => arguments.run().await,

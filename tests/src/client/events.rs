@@ -111,6 +111,15 @@ impl Client {
         event_id(&answer)
     }
 
+    /// Whether to go on for ever, without doubling anything, with what an outage of the homeserver keeps from being sent.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub async fn be_stubborn(&self, on: bool) -> Result<()> {
+        self.ask("stubborn", json!({"on": on})).await.map(drop)
+    }
+
     /// The content of a state event; `None` if there is none.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! A seeded random workload against the real thing while everything that can break breaks, and the comparison of what
+//! clients and phones have in the end with what they must have.
+//!
+//! [`plan`](mod@plan) draws what people do, [`actors`] does it, [`faults`] breaks things meanwhile, [`model`] knows what must be seen
+//! and counts what is wrong, [`probe`] tells when messages go again, [`report`] adds runs up.
+
+pub mod actors;
+pub mod faults;
+pub mod model;
+pub mod plan;
+pub mod probe;
+pub mod report;
+
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+
+use crate::Result;
+use crate::stack::{Options, Stack};
+
+use self::actors::Actors;
+use self::faults::Fault;
+use self::model::Findings;
+use self::plan::Mix;
+use self::report::{Outcome, Recovery};
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Torture {
+    /// What everything random is drawn from. The timing of a busy machine is not: what people do and which faults happen in
+    /// which order is the same for the same seed.
+    pub seed: u64,
+    /// What people do.
+    pub mix: Mix,
+    /// Which faults may happen; none for a quiet run.
+    pub faults: Vec<Fault>,
+    /// Over how long the acts are spread; as fast as possible if nothing.
+    pub spread: Option<Duration>,
+    /// How long after the last act and fault everything may take to arrive.
+    pub patience: Duration,
+    /// The stack: database, room version, environment of the bridge.
+    pub stack: Options,
+}
+
+impl Torture {
+    /// Runs it once.
+    ///
+    /// # Errors
+    ///
+    /// When the stack does not start or a part of the harness fails; what the bridge does wrong is in the outcome.
+    pub async fn run(&self) -> Result<Outcome> {
+        let begin = Instant::now();
+        let stack = Stack::start(&format!("torture-{}", self.seed), self.stack.clone()).await?;
+        let result = self.with(&stack).await;
+        let (findings, recoveries, details) = match result {
+            Ok(found) => found,
+            Err(error) => return Err(stack.explain(error)),
+        };
+        Ok(Outcome {
+            seed: self.seed,
+            findings,
+            recoveries,
+            details,
+            took: begin.elapsed(),
+        })
+    }
+
+    async fn with(&self, stack: &Stack) -> Result<(Findings, Vec<Recovery>, Vec<String>)> {
+        let scripts = plan::plan(self.seed, &self.mix);
+        let actors = Actors::open(stack, scripts, self.mix.users, self.mix.contacts).await?;
+        let acts = actors.total();
+        let pause = self
+            .spread
+            .map(|spread| spread / u32::try_from(acts.max(1)).unwrap_or(u32::MAX));
+        let mut dice = SmallRng::seed_from_u64(self.seed ^ 0x5eed);
+        // Faults go on as long as people act, then everything is mended.
+        let (acting, recoveries) = tokio::join!(
+            actors.act(pause),
+            faults::strike(stack, &actors, &self.faults, &mut dice)
+        );
+        acting?;
+        let recoveries = recoveries?;
+        let (findings, details) = actors.settle(self.patience).await?;
+        Ok((findings, recoveries, details))
+    }
+}

@@ -1,0 +1,133 @@
+//! `cargo xtask torture`: nothing lost, nothing twice, in order, whatever breaks.
+
+use std::time::Duration;
+
+use clap::Args;
+use tests::torture::Torture as Run;
+use tests::torture::faults::Fault;
+use tests::torture::plan::Mix;
+use tests::torture::report::Table;
+use tests::{Error, Result, cache};
+
+use crate::steps;
+
+/// Arguments of `torture`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask torture                              one run of 1,000 messages with every fault
+  cargo xtask torture --seed 42                    the same run again
+  cargo xtask torture --seeds 100 --messages 1000  a hundred runs, seeds 1 to 100
+  cargo xtask torture --for 10m --faults kill,drop two faults only, over ten minutes")]
+pub(crate) struct Torture {
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many runs, each with the next seed
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Messages in a run, both ways
+    #[arg(long, default_value_t = 1000)]
+    messages: usize,
+    /// Matrix users; each talks to every contact
+    #[arg(long, default_value_t = 2)]
+    users: usize,
+    /// Contacts
+    #[arg(long, default_value_t = 3)]
+    contacts: usize,
+    /// Over how long the messages of a run are spread: 90s, 10m, 1h
+    #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "3m")]
+    spread: Duration,
+    /// Faults by name, separated by commas; `none` for a quiet run [default: all]
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<String>,
+    /// Texts alone: no files, changes, deletions or reactions
+    #[arg(long)]
+    texts: bool,
+    /// Keep the bridge's data in PostgreSQL instead of SQLite
+    #[arg(long)]
+    postgres: bool,
+    /// Print a JSON object for each run
+    #[arg(long)]
+    json: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write 90s, 10m or 1h");
+    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(number * seconds))
+}
+
+fn mix(arguments: &Torture) -> Mix {
+    let mix = Mix {
+        messages: arguments.messages,
+        users: arguments.users,
+        contacts: arguments.contacts,
+        ..Mix::default()
+    };
+    if !arguments.texts {
+        return mix;
+    }
+    Mix {
+        files: 0,
+        edits: 0,
+        deletions: 0,
+        reactions: 0,
+        ..mix
+    }
+}
+
+/// Runs it; fails if anything was lost, doubled, reordered or wrong.
+pub(crate) async fn run(arguments: &Torture) -> Result<()> {
+    let faults = match arguments.faults.as_slice() {
+        [] => Fault::ALL.to_vec(),
+        [none] if none == "none" => Vec::new(),
+        names => names
+            .iter()
+            .map(|name| name.parse())
+            .collect::<Result<_>>()?,
+    };
+    let mut table = Table::default();
+    for seed in arguments.seed..arguments.seed + arguments.seeds {
+        cache::progress(&format!("seed {seed}: {} messages", arguments.messages));
+        let postgres = match arguments.postgres {
+            true => Some(tests::postgres::Postgres::start().await?),
+            false => None,
+        };
+        let mut stack = tests::stack::Options::default();
+        if let Some(server) = &postgres {
+            stack.gatehouse.database = Some(server.database("gatehouse")?);
+        }
+        let run = Run {
+            seed,
+            mix: mix(arguments),
+            faults: faults.clone(),
+            spread: Some(arguments.spread),
+            patience: Duration::from_secs(180),
+            stack,
+        };
+        let outcome = run.run().await?;
+        table.add(&outcome);
+        if arguments.json {
+            steps::say(outcome.to_json());
+        } else {
+            steps::say(&outcome);
+        }
+    }
+    if !arguments.json {
+        steps::say(&table);
+    }
+    if table.is_clean() {
+        return Ok(());
+    }
+    Err(Error::new(
+        "not everything arrived as it must; --seed with the number of the run repeats it, GATEHOUSE_KEEP=1 keeps its logs",
+    ))
+}
