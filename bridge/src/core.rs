@@ -25,6 +25,7 @@ use store::{
 
 use crate::{
     capabilities::Capabilities,
+    catch_up::Gaps,
     config::Config,
     fading,
     inbox::AfterKeys,
@@ -90,6 +91,9 @@ pub struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) logins: Logins,
     pub(crate) incoming: Incoming,
+    /// Held while something is taken into the inbox, so that nothing gets there by two ways at once.
+    pub(crate) intake: tokio::sync::Mutex<()>,
+    pub(crate) gaps: Gaps,
     pub(crate) after_keys: AfterKeys,
     pub(crate) receipts: Receipts,
     pub(crate) typing: Typing,
@@ -128,6 +132,8 @@ impl Core {
                 sessions: Sessions::new(store.clone()),
                 logins: Logins::default(),
                 incoming: Incoming::new(workers),
+                intake: tokio::sync::Mutex::default(),
+                gaps: Gaps::default(),
                 after_keys: AfterKeys::default(),
                 receipts: Receipts::default(),
                 typing: Typing::default(),

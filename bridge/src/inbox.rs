@@ -22,25 +22,28 @@ const PAGE: u32 = 32;
 const TO_DEVICE: u32 = 500;
 
 /// What the flows need of an event before it is read; all else is not even stored.
-fn is_wanted(kind: &str) -> bool {
-    matches!(
-        kind,
-        "m.room.encrypted"
-            | "m.room.message"
-            | "m.room.member"
-            | "m.reaction"
-            | "m.sticker"
-            | "m.room.redaction"
-            | "m.room.tombstone"
-            // Told to their senders: they do not cross.
-            | "m.call.invite"
-            | "m.call.notify"
-            | "org.matrix.msc4075.rtc.notification"
-            | "m.beacon_info"
-            | "org.matrix.msc3672.beacon_info"
-            | "m.poll.start"
-            | "org.matrix.msc3381.poll.start"
-    )
+pub(crate) const WANTED: &[&str] = &[
+    "m.room.encrypted",
+    "m.room.message",
+    "m.room.member",
+    "m.reaction",
+    "m.sticker",
+    "m.room.redaction",
+    "m.room.tombstone",
+    // Told to their senders: they do not cross.
+    "m.call.invite",
+    "m.call.notify",
+    "org.matrix.msc4075.rtc.notification",
+    "m.beacon_info",
+    "org.matrix.msc3672.beacon_info",
+    "m.poll.start",
+    "org.matrix.msc3381.poll.start",
+];
+
+/// Whether an event is worth storing. The bridge's own messages come back to it; of its own users only who was invited or
+/// left matters.
+pub(crate) fn is_wanted(core: &Core, sender: &UserId, kind: &str) -> bool {
+    WANTED.contains(&kind) && (kind == "m.room.member" || !core.config.is_own(sender))
 }
 
 /// Rooms that have events in a transaction whose keys are still to be read.
@@ -98,13 +101,12 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> SinkErr
 impl TransactionSink for Intake {
     async fn transaction(&self, txn_id: &str, body: RawTransaction) -> Result<(), SinkError> {
         let core = &self.core;
+        let number = txn_id.parse().ok();
         let txn_id = transaction_key(txn_id, &body);
         let mut rooms = Vec::new();
         let mut events = Vec::with_capacity(body.events.len());
         for event in body.events {
-            // The bridge's own messages come back to it; of its own users only who was invited or left matters.
-            let own = core.config.is_own(&event.sender) && event.kind != "m.room.member";
-            if own || !is_wanted(&event.kind) {
+            if !is_wanted(core, &event.sender, &event.kind) {
                 continue;
             }
             if !rooms.contains(&event.room_id) {
@@ -130,19 +132,22 @@ impl TransactionSink for Intake {
         let device_changes = devices::worth_keeping(core, body.crypto);
         let ephemeral = body.ephemeral;
         let keys = !to_device.is_empty() || device_changes.is_some();
-        inbox::accept(
-            &core.store,
-            inbox::Transaction {
-                hs: core.server.to_string(),
-                txn_id,
-                received_ts: core.now(),
-                events,
-                to_device,
-                device_changes,
-            },
-        )
-        .await
-        .map_err(unavailable)?;
+        let transaction = inbox::Transaction {
+            hs: core.server.to_string(),
+            txn_id,
+            received_ts: core.now(),
+            events,
+            to_device,
+            device_changes,
+        };
+        let accepted = {
+            let _turn = core.intake.lock().await;
+            let accepted = inbox::accept(&core.store, transaction).await;
+            accepted.map_err(unavailable)?
+        };
+        if accepted == inbox::Accepted::New {
+            core.gaps.numbered(number);
+        }
         fleeting(core, ephemeral);
         if keys {
             // The keys come first: the events may need them.

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod appservice;
 pub mod capabilities;
+mod catch_up;
 pub mod cli;
 pub mod client;
 mod commands;

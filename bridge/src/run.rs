@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Admin},
     appservice::{self, Appservice, SinkError},
+    catch_up,
     cli::Failure,
     client,
     config::Config,
@@ -237,6 +238,7 @@ async fn start_matrix(core: Arc<Core>) {
         }
     }
     tracing::info!("the homeserver is reached");
+    tokio::spawn(catch_up::keep_up(core.clone()));
     let mut rooms = Vec::new();
     match core.puppets.sweep_all(|key| rooms.push(key)).await {
         Ok(result) => {

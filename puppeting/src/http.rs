@@ -1,6 +1,13 @@
 //! The client-server API as an application service speaks it: one bearer token, the user and device asserted in the query.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use ruma::{
@@ -12,6 +19,7 @@ use ruma::{
         path_builder::{PathBuilder, SinglePath, VersionHistory},
     },
 };
+use tokio::sync::Notify;
 
 mod media;
 
@@ -59,6 +67,26 @@ struct Inner {
     client: reqwest::Client,
     versions: SupportedVersions,
     upload_limit: std::sync::Mutex<media::KnownLimit>,
+    outage: Outage,
+}
+
+/// Whether requests go through.
+#[derive(Debug, Default)]
+struct Outage {
+    lasts: AtomicBool,
+    over: Notify,
+}
+
+impl Outage {
+    fn begins(&self) {
+        self.lasts.store(true, Ordering::Relaxed);
+    }
+
+    fn ends(&self) {
+        if self.lasts.load(Ordering::Relaxed) && self.lasts.swap(false, Ordering::Relaxed) {
+            self.over.notify_one();
+        }
+    }
 }
 
 impl Homeserver {
@@ -96,6 +124,7 @@ impl Homeserver {
                 client,
                 versions,
                 upload_limit: std::sync::Mutex::default(),
+                outage: Outage::default(),
             }),
         })
     }
@@ -103,6 +132,12 @@ impl Homeserver {
     /// The configuration this client was made from.
     pub fn config(&self) -> &HomeserverConfig {
         &self.inner.config
+    }
+
+    /// Ends when the homeserver answers again after requests that it did not answer: it may have been restarted, and what it
+    /// had for the bridge in memory is lost. For one waiter; an outage that is over before the call counts.
+    pub async fn came_back(&self) {
+        self.inner.outage.over.notified().await;
     }
 
     /// Sends a typed request as `identity` and reads the typed answer, within [`DEADLINE`].
@@ -220,13 +255,23 @@ impl Homeserver {
             }
             Ok((response, body))
         };
-        let (response, body) = tokio::time::timeout(deadline, exchange)
+        let answered = tokio::time::timeout(deadline, exchange)
             .await
-            .map_err(|_| HttpError::Transport {
-                endpoint,
-                reason: "timed out".to_owned(),
-            })??;
+            .unwrap_or_else(|_| {
+                Err(HttpError::Transport {
+                    endpoint,
+                    reason: "timed out".to_owned(),
+                })
+            });
+        let outage = &self.inner.outage;
+        let (response, body) = answered.inspect_err(|_| outage.begins())?;
         let status = response.status();
+        // A proxy before the homeserver answers so while that is away.
+        if matches!(status.as_u16(), 502..=504) {
+            outage.begins();
+        } else {
+            outage.ends();
+        }
         if !status.is_success() {
             let wait = response.headers().get(http::header::RETRY_AFTER);
             let wait = wait.and_then(|value| value.to_str().ok());

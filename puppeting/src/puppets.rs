@@ -1,5 +1,6 @@
 //! All identities of the bridge: who exists, who is open.
 
+mod catching_up;
 mod receiving;
 mod sweeping;
 
@@ -17,7 +18,7 @@ use store::{
 };
 use tracing::debug;
 
-pub use self::sweeping::SweepResult;
+pub use self::{catching_up::Said, sweeping::SweepResult};
 use crate::{
     Homeserver, HomeserverConfig, HttpError, KeySharing, Puppet, PuppetError,
     device_lists::DeviceListLog,

@@ -3,6 +3,8 @@
 pub mod device_changes;
 pub mod to_device;
 
+use std::collections::HashSet;
+
 use crate::{
     Batch, Error, Millis, Secret, Store,
     batch::{Delete, Insert, OnConflict, Update, Value, args, key},
@@ -112,6 +114,12 @@ static PUT: Insert = Insert {
     key: 1,
     conflict: OnConflict::Ignore,
 };
+static SEEN: Insert = Insert {
+    table: "inbox_events",
+    columns: &["event_id", "received_ts"],
+    key: 1,
+    conflict: OnConflict::Ignore,
+};
 static DONE: Delete = Delete {
     table: "inbox",
     keys: &["seq"],
@@ -127,7 +135,8 @@ static REPLAY: Update = Update {
     sql: "UPDATE inbox SET state = 'new', attempts = 0, next_try_ts = 0, reason = NULL WHERE seq = $1",
 };
 
-/// Writes a transaction durably. The same transaction again changes nothing.
+/// Writes a transaction durably. The same transaction again changes nothing, and neither does an event that came before in
+/// another one. Call it for one transaction at a time.
 pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted, Error> {
     let Transaction {
         hs,
@@ -144,20 +153,7 @@ pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted,
     batch
         .insert(&TXN, args![&hs, &txn_id, received_ts])
         .expect(1);
-    for event in events {
-        let NewEvent {
-            event_id,
-            room_id,
-            sender,
-            kind,
-            body,
-        } = event;
-        let body = Value::secret("body", Secret::new(body));
-        batch.insert(
-            &PUT,
-            args![event_id, room_id, sender, kind, body, received_ts],
-        );
-    }
+    put_events(store, &mut batch, events, received_ts).await?;
     for message in to_device {
         to_device::put(&mut batch, message);
     }
@@ -170,6 +166,65 @@ pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted,
         Err(Error::Conflict(_)) if is_known(store, &hs, &txn_id).await? => Ok(Accepted::Duplicate),
         Err(error) => Err(error),
     }
+}
+
+/// Writes what was found by another way than a transaction, together with `batch`, durably. Says which rooms have something new.
+/// Call it for one finding at a time, and not while a transaction is accepted.
+pub async fn add(
+    store: &Store,
+    mut batch: Batch,
+    events: Vec<NewEvent>,
+    received_ts: Millis,
+) -> Result<Vec<String>, Error> {
+    let rooms = put_events(store, &mut batch, events, received_ts).await?;
+    store.commit(batch).await?;
+    Ok(rooms)
+}
+
+async fn put_events(
+    store: &Store,
+    batch: &mut Batch,
+    events: Vec<NewEvent>,
+    received_ts: Millis,
+) -> Result<Vec<String>, Error> {
+    let seen = seen(store, &events).await?;
+    let mut rooms = Vec::new();
+    for event in events {
+        let NewEvent {
+            event_id,
+            room_id,
+            sender,
+            kind,
+            body,
+        } = event;
+        if seen.contains(&event_id) {
+            continue;
+        }
+        if !rooms.contains(&room_id) {
+            rooms.push(room_id.clone());
+        }
+        batch.insert(&SEEN, args![&event_id, received_ts]);
+        let body = Value::secret("body", Secret::new(body));
+        batch.insert(
+            &PUT,
+            args![event_id, room_id, sender, kind, body, received_ts],
+        );
+    }
+    Ok(rooms)
+}
+
+/// Which of these events came before.
+async fn seen(store: &Store, events: &[NewEvent]) -> Result<HashSet<String>, Error> {
+    let sql = "SELECT event_id FROM inbox_events WHERE event_id IN \
+               ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let mut seen = HashSet::new();
+    for events in events.chunks(16) {
+        // One statement for all counts: what is left over asks for the first once more.
+        let ids = events.iter().chain(events.iter().take(1).cycle()).take(16);
+        let ids = ids.map(|event| Value::from(&event.event_id)).collect();
+        seen.extend(store.all(sql, ids, |row| row.text(0)).await?);
+    }
+    Ok(seen)
 }
 
 async fn is_known(store: &Store, hs: &str, txn_id: &str) -> Result<bool, Error> {

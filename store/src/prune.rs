@@ -10,6 +10,11 @@ static TXNS: Update = Update {
     key: 0,
     sql: "DELETE FROM inbox_txns WHERE received_ts < $1",
 };
+static EVENTS: Update = Update {
+    table: "inbox_events",
+    key: 0,
+    sql: "DELETE FROM inbox_events WHERE received_ts < $1",
+};
 static MESSAGES: Update = Update {
     table: "messages",
     key: 0,
@@ -27,9 +32,10 @@ static REPORTS: Update = Update {
     sql: "DELETE FROM reports WHERE created_ts < $1",
 };
 
-/// Forgets transaction ids received before `before`. A homeserver repeats a transaction until it is answered, so a day is plenty.
+/// Forgets ids of transactions and events received before `before`. A homeserver repeats a transaction until it is answered, so a day is plenty.
 pub fn transactions(batch: &mut Batch, before: Millis) {
     batch.update(&TXNS, args![before]);
+    batch.update(&EVENTS, args![before]);
 }
 
 /// Forgets messages older than `before` that reached the other side: receipts, edits and replies to them no longer find

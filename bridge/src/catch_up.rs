@@ -1,0 +1,115 @@
+//! What the homeserver never told: read from the rooms themselves, after every gap and now and then.
+//!
+//! The bot sits in the portals, so one request as the bot shows what was said in all of them. What came before, in a transaction or
+//! by an earlier look, is known by its event id.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ruma::{OwnedRoomId, UserId, events::AnySyncTimelineEvent, serde::Raw};
+use store::{Batch, inbox, meta};
+
+use tokio::sync::Notify;
+
+use crate::{
+    core::{Core, Wake},
+    inbox::{WANTED, is_wanted},
+    passes::Hold,
+};
+
+/// Where the next look begins.
+const SINCE: &str = "rooms_read_until";
+/// How often to look when nothing points to a gap.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// Signs that the homeserver was restarted and may have forgotten what it had to tell.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    last: AtomicU64,
+    found: Notify,
+}
+
+impl Gaps {
+    /// A new transaction with this number came. A homeserver that was restarted begins its count anew.
+    pub(crate) fn numbered(&self, number: Option<u64>) {
+        let Some(number) = number else { return };
+        if self.last.swap(number, Ordering::Relaxed) >= number {
+            self.found.notify_one();
+        }
+    }
+}
+
+/// Looks at the start, after every sign of a gap, and every ten minutes.
+pub(crate) async fn keep_up(core: Arc<Core>) {
+    loop {
+        let mut attempts = 0;
+        while let Err(hold) = look(&core).await {
+            let delay = hold
+                .after
+                .unwrap_or_else(|| crate::later::backoff(attempts));
+            attempts += 1;
+            tracing::warn!(reason = %hold.reason, ?delay, "the rooms cannot be looked through; tried again");
+            tokio::time::sleep(delay).await;
+        }
+        tokio::select! {
+            () = core.puppets.homeserver().came_back() => {}
+            () = core.gaps.found.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Takes into the inbox what was said in the portals and came in no transaction.
+async fn look(core: &Arc<Core>) -> Result<(), Hold> {
+    let since = meta::get(&core.store, SINCE).await?;
+    let said = core
+        .puppets
+        .said_since(&core.bot, WANTED, since.as_deref())
+        .await?;
+    let mut events = Vec::new();
+    for (room, raw) in said.rooms {
+        events.extend(raw.iter().filter_map(|event| new_event(core, &room, event)));
+    }
+    let mut batch = Batch::new();
+    meta::put(&mut batch, SINCE, &said.next);
+    let _turn = core.intake.lock().await;
+    let rooms = inbox::add(&core.store, batch, events, core.now()).await?;
+    if !rooms.is_empty() {
+        tracing::info!(
+            rooms = rooms.len(),
+            "found what the homeserver did not send"
+        );
+    }
+    for room in rooms {
+        core.wake(Wake::Inbox(core.room(&room)?));
+    }
+    Ok(())
+}
+
+fn new_event(
+    core: &Core,
+    room: &OwnedRoomId,
+    event: &Raw<AnySyncTimelineEvent>,
+) -> Option<inbox::NewEvent> {
+    let text = |name: &str| event.get_field::<String>(name).ok().flatten();
+    let (event_id, sender, kind) = (text("event_id")?, text("sender")?, text("type")?);
+    if !is_wanted(core, &UserId::parse(&sender).ok()?, &kind) {
+        return None;
+    }
+    // As it stands in a transaction.
+    let mut body: serde_json::Map<String, serde_json::Value> =
+        event.deserialize_as_unchecked().ok()?;
+    body.insert("room_id".to_owned(), room.as_str().into());
+    Some(inbox::NewEvent {
+        event_id,
+        room_id: room.to_string(),
+        sender,
+        kind,
+        body: serde_json::Value::Object(body).to_string(),
+    })
+}
