@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &Ci) -> Result<()> {
     fuzz.args([
         "run",
         "--package",
-        "gatekeeper-fuzz",
+        "fuzz",
         "--",
         "all",
         "--seconds",

@@ -1,4 +1,4 @@
-//! Feeds damaged input to every decoder of the gatekeeper crate.
+//! Feeds damaged input to every decoder.
 //!
 //! Each target has good inputs to begin with. They are altered, cut, spliced and stuffed; an input to
 //! which the decoder gives an answer that it has not given yet is kept and altered further. A target
@@ -24,13 +24,13 @@ use clap::Parser;
 
 use crate::engine::Fault;
 
-/// Feeds damaged input to the decoders of the gatekeeper crate.
+/// Feeds damaged input to the decoders.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  cargo run -p gatekeeper-fuzz -- --list
-  cargo run -p gatekeeper-fuzz -- stanza --seconds 60
-  cargo run -p gatekeeper-fuzz -- all --seconds 60
-  cargo run -p gatekeeper-fuzz -- stanza --input failed-stanza-1f2e3d4c5b6a7988")]
+  cargo run -p fuzz -- --list
+  cargo run -p fuzz -- stanza --seconds 60
+  cargo run -p fuzz -- all --seconds 60
+  cargo run -p fuzz -- stanza --input failed-stanza-1f2e3d4c5b6a7988")]
 struct Arguments {
     /// The decoder, or `all` for one after the other.
     #[arg(required_unless_present = "list")]
@@ -106,7 +106,7 @@ fn save(fault: &Fault) -> String {
     match fs::write(&path, &fault.input) {
         Ok(()) => {
             format!(
-                "again: cargo run -p gatekeeper-fuzz -- {} --input {path}",
+                "again: cargo run -p fuzz -- {} --input {path}",
                 fault.target
             )
         }

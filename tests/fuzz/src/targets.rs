@@ -1,6 +1,7 @@
 //! The decoders, each with good inputs to begin with and what must hold for every input.
 
 mod enlistment;
+mod matrix;
 mod media;
 mod message;
 mod noise;
@@ -61,6 +62,9 @@ pub(crate) const ALL: &[Target] = &[
     enlistment::TOKEN,
     enlistment::JWKS,
     enlistment::LOGIN,
+    matrix::TRANSACTION,
+    matrix::MESSAGE,
+    matrix::FROM_WHATSAPP,
 ];
 
 /// The answer in short: what was read, or the error without its numbers.
