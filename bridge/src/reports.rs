@@ -61,9 +61,10 @@ async fn tell(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
         peer,
         portal,
     };
-    teller.troubles().await?;
-    while teller.successes().await? == PAGE as usize {}
-    Ok(())
+    // What cannot be told now keeps nothing else untold.
+    let mut held = teller.troubles().await;
+    while teller.successes(&mut held).await? == PAGE as usize {}
+    held
 }
 
 /// Where things are told.
@@ -81,14 +82,33 @@ struct Place {
     beside: bool,
 }
 
+/// What a report left in the room for others of its kind.
+enum Shown {
+    /// A notice that something is in the way.
+    Notice,
+    Nothing,
+}
+
+/// Keeps the first of several reasons to come back.
+fn keep_first(held: &mut Result<(), Hold>, hold: Hold) {
+    if held.is_ok() {
+        *held = Err(hold);
+    }
+}
+
 impl Teller<'_> {
-    /// Tells of messages that were sent or delivered, and takes back what was said of them before; says how many there were.
-    async fn successes(&self) -> Result<usize, Hold> {
+    /// Tells of messages that were sent or delivered, and takes back what was said of them before; says of how many it told.
+    /// Why one could not be told is in `held`, if nothing was before.
+    async fn successes(&self, held: &mut Result<(), Hold>) -> Result<usize, Hold> {
         let core = self.core;
         let found = messages::untold(&core.store, self.login, self.peer, PAGE).await?;
-        let mut batch = Batch::new();
+        let (mut batch, mut count) = (Batch::new(), 0);
         for message in &found {
-            self.went(message, &mut batch).await?;
+            if let Err(hold) = self.went(message, &mut batch).await {
+                keep_first(held, hold);
+                continue;
+            }
+            count += 1;
             messages::told(
                 &mut batch,
                 self.login,
@@ -100,7 +120,7 @@ impl Teller<'_> {
         if !batch.is_empty() {
             core.store.commit(batch).await?;
         }
-        Ok(found.len())
+        Ok(count)
     }
 
     async fn went(&self, message: &Message, batch: &mut Batch) -> Result<(), Hold> {
@@ -134,7 +154,8 @@ impl Teller<'_> {
         Ok(())
     }
 
-    /// Tells of what waits or failed, and of what has no message.
+    /// Tells of what waits or failed, and of what has no message. What cannot be told holds up nothing behind it; why the first
+    /// of those could not be told is the error.
     async fn troubles(&self) -> Result<(), Hold> {
         let core = self.core;
         let rows = reports::of_chat(&core.store, self.login, self.peer).await?;
@@ -144,25 +165,37 @@ impl Teller<'_> {
             .filter(|row| row.report.kind == Kind::Waiting && row.notice_event.is_some())
             .map(|row| row.report.reason.clone())
             .collect();
+        let mut held = Ok(());
         for row in rows {
-            if row.report.kind == Kind::Waiting && !self.still_waits(&row).await? {
-                self.take_back(&row).await?;
-                let mut batch = Batch::new();
-                reports::over(&mut batch, &row.report.about, row.version);
-                core.store.commit(batch).await?;
-                continue;
-            }
-            if row.told >= row.version {
-                continue;
-            }
-            let shown = waits_shown.contains(&row.report.reason);
-            let quiet = row.report.kind == Kind::Waiting && row.notice_event.is_none() && shown;
-            self.trouble(&row, quiet).await?;
-            if row.report.kind == Kind::Waiting && row.report.loud {
-                waits_shown.push(row.report.reason.clone());
+            match self.row(&row, &waits_shown).await {
+                Ok(Shown::Notice) => waits_shown.push(row.report.reason),
+                Ok(Shown::Nothing) => {}
+                Err(hold) => keep_first(&mut held, hold),
             }
         }
-        Ok(())
+        held
+    }
+
+    /// Tells one report, or that it is over; `waits_shown` are the reasons to wait that the room has a notice of.
+    async fn row(&self, row: &Report, waits_shown: &[String]) -> Result<Shown, Hold> {
+        let waits = row.report.kind == Kind::Waiting;
+        if waits && !self.still_waits(row).await? {
+            self.take_back(row).await?;
+            let mut batch = Batch::new();
+            reports::over(&mut batch, &row.report.about, row.version);
+            self.core.store.commit(batch).await?;
+            return Ok(Shown::Nothing);
+        }
+        if row.told >= row.version {
+            return Ok(Shown::Nothing);
+        }
+        let shown = waits_shown.contains(&row.report.reason);
+        let quiet = waits && row.notice_event.is_none() && shown;
+        self.trouble(row, quiet).await?;
+        if waits && row.report.loud {
+            return Ok(Shown::Notice);
+        }
+        Ok(Shown::Nothing)
     }
 
     async fn trouble(&self, row: &Report, quiet: bool) -> Result<(), Hold> {
