@@ -12,7 +12,8 @@
 //! But for those two and the one request of `enlist`, these modules do no I/O and read no clock; random numbers
 //! are passed in, except for the RSA keys of tokens, which their library draws itself.
 //!
-//! References such as "G 3.4" are to sections of the interop dossier that the project keeps.
+//! References such as "G 3.4" and "U5" are to the maintainers' notes, which are not part of this repository;
+//! docs/assumptions.md has what matters of them.
 
 #![deny(
     clippy::unwrap_used,

@@ -244,7 +244,7 @@ async fn ping(asker: &Asker, config: &Config) -> Finding {
             ),
             "M_UNRECOGNIZED" => Finding::bad(
                 "the homeserver does not know how to ping",
-                "bring the homeserver up to date (Synapse 1.84 or later)",
+                "bring the homeserver up to date (Synapse 1.141 or newer)",
             ),
             _ => Finding::unknown(format!(
                 "cannot be told: {} {}",

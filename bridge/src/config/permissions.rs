@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Nothing: the bot does not answer.
+    /// Nothing: the bot says so.
     Block,
-    /// Ask the bot (`help`, `status`), but not be enlisted.
+    /// Meant for asking the bot (`help`, `status`) without being enlisted; so far the same as [`Block`](Self::Block).
     Commands,
     /// Be enlisted and chat.
     User,
-    /// All of that, and see and change what concerns others.
+    /// Meant for seeing and changing what concerns others; so far the same as [`User`](Self::User).
     Admin,
 }
 

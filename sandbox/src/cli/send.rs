@@ -48,7 +48,7 @@ pub(super) struct SendArgs {
     /// Send this place: degrees north and east, e.g. 52.52,13.40
     #[arg(long, value_name = "LAT,LON", group = "content", value_parser = place, allow_hyphen_values = true)]
     location: Option<(f64, f64)>,
-    /// Send somebody to write to, e.g. \"Ed=+4915187654321\"; may be repeated
+    /// Send somebody to write to, e.g. "Ed=+4915187654321"; may be repeated
     #[arg(long, value_name = "NAME=NUMBER", group = "content")]
     contact: Vec<String>,
     /// Send a poll with this answer; repeat it for each

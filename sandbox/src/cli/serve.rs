@@ -36,7 +36,7 @@ Control API (JSON; all ids are stanza ids):
   GET  /control/faults  POST /control/faults
        {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,
         \"unknown_extras\":0.1,\"drop_connection_every\":20,\"delay_ms\":50,\"stream_error\":515,
-        \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|absent|none\",
+        \"refuse\":503, \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|absent|none\",
         \"proxy_token\":…, \"media\":\"gone|missing|forbidden|truncated|cut|wrong_mac|too_long|wrong_hash|
         wrong_enc_hash|shorter|longer|none\"}
   GET  /control/clock   POST /control/clock {\"advance_seconds\":2678400}
