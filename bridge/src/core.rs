@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -101,6 +101,8 @@ pub struct Core {
     pub(crate) key_locks: KeyedLocks<String>,
     pub(crate) later: Later<Wake>,
     portal_cache: moka::sync::Cache<OwnedRoomId, Option<Arc<Portal>>>,
+    /// How often a portal's room has changed.
+    portal_changes: AtomicU64,
     held: Mutex<HashMap<OwnedRoomId, u32>>,
     /// When the last message from WhatsApp came.
     last_arrival: AtomicI64,
@@ -145,6 +147,7 @@ impl Core {
                     }
                 }),
                 portal_cache: moka::sync::Cache::new(10_000),
+                portal_changes: AtomicU64::new(0),
                 held: Mutex::default(),
                 last_arrival: AtomicI64::default(),
                 lanes: Lanes::new(workers),
@@ -345,6 +348,7 @@ impl Core {
         if let Some(portal) = self.portal_cache.get(room) {
             return Ok(portal);
         }
+        let changes = self.portal_changes.load(Ordering::Acquire);
         let mut portal = portals::by_room(&self.store, room.as_str()).await?;
         if portal.is_none() {
             portal = portals::by_former_room(&self.store, room.as_str())
@@ -359,11 +363,16 @@ impl Core {
         }
         let portal = portal.map(Arc::new);
         self.portal_cache.insert(room.to_owned(), portal.clone());
+        if changes != self.portal_changes.load(Ordering::Acquire) {
+            // What was read may be old by now.
+            self.portal_cache.invalidate(room);
+        }
         Ok(portal)
     }
 
     /// Forgets what is remembered of a room: it has become a portal, or is none any more.
     pub(crate) fn forget_portal(&self, room: &RoomId) {
+        self.portal_changes.fetch_add(1, Ordering::AcqRel);
         self.portal_cache.invalidate(room);
     }
 

@@ -42,12 +42,18 @@ pub(crate) async fn pass(core: &Arc<Core>) {
 async fn work(core: &Arc<Core>) -> Result<Option<Duration>, Hold> {
     loop {
         let due = fading::due(&core.store, core.now(), PAGE).await?;
-        let mut held = false;
         for row in &due {
-            held |= !fade(core, row).await?;
-        }
-        if held {
-            return Ok(Some(PATIENCE));
+            let done = fade(core, row).await.unwrap_or_else(|hold| {
+                tracing::warn!(room = %core.log_id(&row.room_id), reason = %hold.reason, "a message cannot disappear yet");
+                false
+            });
+            if !done {
+                // Later, and behind those of other rooms.
+                let mut later = Batch::new();
+                let patience = i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX);
+                fading::set_due(&mut later, row, core.now().saturating_add(patience));
+                core.store.commit(later).await?;
+            }
         }
         if due.len() < PAGE as usize {
             break;

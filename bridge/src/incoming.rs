@@ -138,6 +138,12 @@ impl Incoming {
         }
     }
 
+    /// Drops what waits in a chat.
+    fn forget(&self, chat: &Chat) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(chat);
+    }
+
     /// Notes a failure; says how many there were in a row.
     fn failed(&self, chat: &Chat) -> u32 {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +172,11 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
         placeholders::put(core, &chat.0, &chat.1).await;
     }
     loop {
+        if core.logins.get(&chat.0).is_none() {
+            // Its login has ended. Whatever is left is still in the mailbox.
+            core.incoming.forget(&chat);
+            return;
+        }
         let messages = core.incoming.front(&chat);
         if messages.is_empty() {
             if core.incoming.close(&chat)
@@ -287,8 +298,8 @@ async fn handle(
     Ok(finished)
 }
 
-/// Which of these messages came before. A message whose ciphertext came before is found out by decrypting; this is for what
-/// was encrypted anew, or comes from the mailbox again.
+/// Which of these messages came before. A message whose ciphertext came before would be found out by decrypting; this is also
+/// for what was encrypted anew, comes from the mailbox again, or has an id that was used already.
 async fn known(
     core: &Arc<Core>,
     login: &str,
@@ -297,12 +308,8 @@ async fn known(
 ) -> Result<HashSet<String>, Hold> {
     let mut known = HashSet::new();
     for stanza in stanzas {
-        let again = stanza.offline.is_some() || stanza.encs.iter().any(|enc| enc.count > 0);
-        if again
-            && messages::get(&core.store, login, peer, &stanza.id)
-                .await?
-                .is_some()
-        {
+        let row = messages::get(&core.store, login, peer, &stanza.id).await?;
+        if row.is_some() {
             known.insert(stanza.id.clone());
         }
     }

@@ -100,7 +100,7 @@ pub async fn next(store: &Store) -> Result<Option<Millis>, Error> {
     store.one(sql, vec![], |row| row.int(0)).await
 }
 
-/// Messages of a room, sent at or before `until`, that go as soon as they have been read.
+/// Messages that a room shows, sent at or before `until`, that go as soon as they have been read.
 pub async fn unread(
     store: &Store,
     room_id: &str,
@@ -110,7 +110,8 @@ pub async fn unread(
     let sql = "SELECT fading.login, fading.peer, fading.stanza_id, fading.room_id, fading.due_ts, fading.when_read \
                FROM fading JOIN messages ON messages.login = fading.login AND messages.peer = fading.peer \
                AND messages.stanza_id = fading.stanza_id \
-               WHERE fading.room_id = $1 AND fading.when_read = 1 AND messages.ts <= $2 ORDER BY messages.ts LIMIT $3";
+               WHERE fading.room_id = $1 AND fading.when_read = 1 AND messages.ts <= $2 \
+               AND messages.event_id IS NOT NULL ORDER BY messages.ts LIMIT $3";
     store.all(sql, args![room_id, until, limit], fading).await
 }
 

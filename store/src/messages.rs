@@ -268,7 +268,7 @@ pub async fn last_until(
     store.one(sql, args![room_id, direction, ts], message).await
 }
 
-/// The messages from WhatsApp in a room at or before `ts` that are not marked as read yet, newest first.
+/// The messages from WhatsApp that a room shows at or before `ts` and that are not marked as read yet, newest first.
 pub async fn unread_until(
     store: &Store,
     room_id: &str,
@@ -277,7 +277,7 @@ pub async fn unread_until(
 ) -> Result<Vec<Message>, Error> {
     let sql = select!(
         "WHERE room_id = $1 AND ts <= $2 AND direction = 'in' AND kind = 'message' AND status < 40 \
-         ORDER BY ts DESC LIMIT $3"
+         AND event_id IS NOT NULL ORDER BY ts DESC LIMIT $3"
     );
     store.all(sql, args![room_id, ts, limit], message).await
 }

@@ -32,6 +32,39 @@ const PAGE: u8 = 200;
 /// Pages that are read back in one room at most.
 const PAGES: usize = 50;
 
+/// Whether a user joins by this event, and does not only change its profile. `kinds` must have `m.room.member` in it, or no
+/// join is seen.
+fn is_join(event: &Raw<AnySyncTimelineEvent>, user: &UserId) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        state_key: Option<String>,
+        #[serde(default)]
+        content: Content,
+        #[serde(default)]
+        unsigned: Unsigned,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Unsigned {
+        #[serde(default)]
+        prev_content: Content,
+    }
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Content {
+        membership: Option<String>,
+    }
+    let Ok(event) = serde_json::from_str::<Event<'_>>(event.json().get()) else {
+        return false;
+    };
+    let joins = |content: &Content| content.membership.as_deref() == Some("join");
+    event.kind == "m.room.member"
+        && event.state_key.as_deref() == Some(user.as_str())
+        && joins(&event.content)
+        && !joins(&event.unsigned.prev_content)
+}
+
 /// What was said in a user's rooms since an earlier time.
 #[derive(Debug)]
 pub struct Said {
@@ -127,6 +160,36 @@ impl Puppets {
             .map(Raw::<AnyTimelineEvent>::cast_unchecked)
             .collect();
         events.extend(joined.timeline.events);
+        // A room that was joined meanwhile comes with what was said in it before: that was for others.
+        if let Some(joined) = events.iter().rposition(|event| is_join(event, user)) {
+            events.drain(..=joined);
+        }
         Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{serde::Raw, user_id};
+    use serde_json::{json, value::to_raw_value};
+
+    use super::is_join;
+
+    #[test]
+    fn a_new_profile_is_no_join() {
+        let bot = user_id!("@bot:x");
+        let event = |key: &str, before: serde_json::Value| {
+            let event = json!({
+                "type": "m.room.member", "state_key": key, "content": {"membership": "join"},
+                "unsigned": before,
+            });
+            Raw::from_json(to_raw_value(&event).unwrap())
+        };
+        let invited = json!({"prev_content": {"membership": "invite"}});
+        let joined = json!({"prev_content": {"membership": "join", "displayname": "x"}});
+        assert!(is_join(&event("@bot:x", invited.clone()), bot));
+        assert!(is_join(&event("@bot:x", json!({})), bot));
+        assert!(!is_join(&event("@bot:x", joined), bot));
+        assert!(!is_join(&event("@other:x", invited), bot));
     }
 }

@@ -57,11 +57,16 @@ async fn words(core: &Arc<Core>, portal: &Portal, event_id: &str) -> Result<Opti
     let Some(event) = read_event(core, portal, event_id).await? else {
         return Ok(None);
     };
+    // Nobody else's words are for the contact.
+    let sender = event["sender"].as_str();
+    if sender != Some(portal.ghost.as_str()) && sender != Some(portal.login.as_str()) {
+        return Ok(None);
+    }
     let Ok(content) = serde_json::from_value::<RoomMessageEventContent>(event["content"].clone())
     else {
         return Ok(None);
     };
-    if event["sender"].as_str() == Some(portal.ghost.as_str()) {
+    if sender == Some(portal.ghost.as_str()) {
         // What came from WhatsApp has its own words in the plain body.
         return Ok(translate::plain_words(&content.msgtype).map(Body::text));
     }
