@@ -273,6 +273,45 @@ async fn what_was_written_in_a_room_that_its_user_left_is_sent() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_said_before_the_contact_came_stays_in_the_room() -> Result<()> {
+    let stack = Stack::start("bad-input-history", Options::default()).await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000008", "Bea").await?;
+        let client = stack.enlisted_client("hans").await?;
+        let ghost = stack.ghost(&phone);
+        let room = client
+            .create_room(json!({"invite": [], "encrypted": true}))
+            .await?;
+        for text in ["notes", "to", "myself"] {
+            client.send(&room, text).await?;
+        }
+        // The bridge looks through the rooms when it starts, and after every gap.
+        stack.gatehouse.kill();
+        stack.gatehouse.start().await?;
+        let invite = json!({"user_id": ghost});
+        let path = format!("/_matrix/client/v3/rooms/{room}/invite");
+        client.request("POST", &path, json!({}), invite).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        client.wait_for_member(&room, &stack.bot()).await?;
+        stack.gatehouse.kill();
+        stack.gatehouse.start().await?;
+        client.send(&room, "hello").await?;
+        phone.wait_for_text(client.user_id(), "hello").await?;
+        assert_eq!(phone.messages(client.user_id()).await?.len(), 1);
+        let timeline = client.timeline(&room).await?;
+        let notices: Vec<_> = timeline
+            .iter()
+            .filter(|event| event.sender == stack.bot() && event.body().is_some())
+            .map(tests::client::TimelineEvent::summary)
+            .collect();
+        assert!(notices.is_empty(), "{notices:?}");
+        Ok(())
+    }
+    .await;
+    result.map_err(|error| stack.explain(error))
+}
+
+#[tokio::test]
 async fn a_sandbox_that_is_down_at_the_start_is_waited_for() -> Result<()> {
     let stack = Stack::prepare("bad-input-gatekeeper", Options::default()).await?;
     stack.sandbox.stop().await?;
