@@ -253,8 +253,14 @@ async fn what_cannot_cross_is_told_and_delays_nothing() -> Result<()> {
     client
         .send_event(
             &room,
-            "m.room.message",
-            json!({"msgtype": "m.location", "body": "here", "geo_uri": "geo:52.5,13.4"}),
+            "org.matrix.msc3381.poll.start",
+            json!({
+                "org.matrix.msc1767.text": "When?",
+                "org.matrix.msc3381.poll.start": {
+                    "question": {"org.matrix.msc1767.text": "When?"},
+                    "answers": [{"id": "1", "org.matrix.msc1767.text": "Now"}],
+                },
+            }),
         )
         .await?;
     client.send(&room, "and a text").await?;
