@@ -58,6 +58,7 @@ struct At {
     /// Base address of the control API of the running sandbox
     #[arg(
         long = "sandbox",
+        global = true,
         env = "SANDBOX_URL",
         value_name = "URL",
         default_value = "http://127.0.0.1:29400"
@@ -116,5 +117,23 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_sandbox_may_be_named_before_and_behind_what_a_phone_does() {
+        let url = "http://127.0.0.1:1";
+        for line in [
+            &["phone", "+4915112345678", "--sandbox", url, "show"][..],
+            &["phone", "+4915112345678", "show", "--sandbox", url],
+            &["phone", "+4915112345678", "chat", "@a:b", "--sandbox", url],
+        ] {
+            let cli = Cli::try_parse_from([&["sandbox"], line].concat()).unwrap();
+            let Command::Phone(phone) = cli.command else {
+                panic!("{line:?} is another command");
+            };
+            assert_eq!(phone.at.url, url, "{line:?}");
+        }
+        let cli = Cli::try_parse_from(["sandbox", "phones", "--sandbox", url]).unwrap();
+        assert!(matches!(cli.command, Command::Phones(at) if at.url == url));
     }
 }

@@ -87,10 +87,13 @@ impl From<sqlx::Error> for Error {
                 }
                 _ => Self::Database(database.message().to_owned()),
             },
+            sqlx::Error::PoolTimedOut => Self::Unavailable(
+                "no connection in time: is the server running, and are host, port, user and password in database.url right?"
+                    .to_owned(),
+            ),
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
             _ => Self::Database(error.to_string()),

@@ -26,7 +26,7 @@ pub(super) struct PhoneArgs {
     /// The phone's number, e.g. +4915112345678
     number: String,
     #[command(flatten)]
-    at: At,
+    pub(super) at: At,
     #[command(subcommand)]
     act: PhoneAct,
 }
