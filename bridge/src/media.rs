@@ -9,6 +9,7 @@
 //! or room needs is transferred while it waits, and nobody else waits for it.
 
 mod again;
+mod breaks;
 mod folder;
 mod incoming;
 mod outgoing;
@@ -24,12 +25,13 @@ pub(crate) use self::{
     shelf::sweep,
 };
 use self::{
+    breaks::Breaks,
     incoming::Chat,
     transfers::{Bounds, Transfers},
 };
 use crate::{client, config::Config};
 
-use std::{io, time::Duration};
+use std::io;
 
 /// Largest small picture that is carried, in bytes: it travels inside of a message.
 const THUMBNAIL: usize = 64 * 1024;
@@ -42,8 +44,8 @@ pub struct Media {
     /// By Matrix event.
     hosting: Transfers<String, Hosting>,
     fetching: Transfers<Chat, Fetching>,
-    /// How often a file's transfer broke off in the middle.
-    broken: moka::sync::Cache<Chat, u32>,
+    hosting_breaks: Breaks<String>,
+    fetching_breaks: Breaks<Chat>,
     client: reqwest::Client,
 }
 
@@ -89,10 +91,8 @@ impl Media {
         Ok(Self {
             hosting: Transfers::new(bounds.clone()),
             fetching: Transfers::new(bounds.clone()),
-            broken: moka::sync::Cache::builder()
-                .max_capacity(10_000)
-                .time_to_idle(Duration::from_secs(24 * 3600))
-                .build(),
+            hosting_breaks: Breaks::new(),
+            fetching_breaks: Breaks::new(),
             client: client::streaming()?,
             bounds,
             folder,

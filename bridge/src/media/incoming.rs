@@ -18,7 +18,7 @@ use store::{Batch, Secret, media, portals::Portal};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
-use super::{THUMBNAIL, count, is_jpeg, transfers::Progress};
+use super::{THUMBNAIL, breaks, count, is_jpeg, transfers::Progress};
 use crate::{
     core::{Core, Wake},
     passes::Hold,
@@ -34,8 +34,6 @@ pub(super) type Chat = (String, String, String);
 /// Bytes that go to the homeserver at a time, and how many such pieces wait for it.
 const PIECE: usize = 64 * 1024;
 const AHEAD: usize = 4;
-/// After so many transfers that broke off in the middle, the room is told instead: the server is there, the file is not.
-const BREAKS: u32 = 8;
 
 /// What came out of fetching a message's file.
 #[derive(Debug, Clone)]
@@ -64,7 +62,7 @@ pub(crate) enum Lost {
     },
     /// The homeserver will not have it.
     Refused,
-    /// Each transfer breaks off.
+    /// Each transfer fails, though the servers are there.
     BreaksOff,
 }
 
@@ -96,7 +94,7 @@ impl Lost {
                 "⚠️ {what} came that your homeserver did not take. React with 🔁 to try again."
             ),
             Self::BreaksOff => format!(
-                "⚠️ {what} came that could not be fetched: the transfer breaks off again and again. React with 🔁 to try again."
+                "⚠️ {what} came that could not be carried over: the transfer fails again and again. React with 🔁 to try again."
             ),
         }
     }
@@ -112,25 +110,21 @@ impl Lost {
     }
 }
 
-impl From<Hold> for Fetching {
-    fn from(hold: Hold) -> Self {
-        Self::Failed(hold)
-    }
-}
+/// Why a file was not carried over.
+type Broken = breaks::Broken<Lost>;
 
-impl From<Lost> for Fetching {
+impl From<Lost> for Broken {
     fn from(lost: Lost) -> Self {
         Self::Lost(lost)
     }
 }
 
-impl From<HttpError> for Fetching {
+impl From<HttpError> for Broken {
     fn from(error: HttpError) -> Self {
-        if error.is_retryable() {
-            return Self::Failed(error.into());
-        }
-        tracing::warn!(%error, "the homeserver does not take a file");
-        Self::Lost(Lost::Refused)
+        Self::retryable(error).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the homeserver does not take a file");
+            Self::Lost(Lost::Refused)
+        })
     }
 }
 
@@ -172,7 +166,7 @@ pub(crate) fn content(
 pub(crate) fn fetched(core: &Core, login: &str, peer: &str, stanza_id: &str) {
     let key = (login.to_owned(), peer.to_owned(), stanza_id.to_owned());
     core.media.fetching.take(&key);
-    core.media.broken.invalidate(&key);
+    core.media.fetching_breaks.forget(&key);
 }
 
 /// Keeps what it takes to fetch the file later.
@@ -252,19 +246,11 @@ impl File {
 async fn fetch(core: &Core, ghost: &str, key: &Chat, file: File) -> Fetching {
     let outcome = match try_fetch(core, ghost, &file).await {
         Ok(uploaded) => Fetching::Done(Arc::new(uploaded)),
-        Err(outcome) => outcome,
-    };
-    let outcome = match outcome {
-        Fetching::Failed(hold) if hold.reason == BROKE_OFF => {
-            let breaks = core.media.broken.get(key).unwrap_or_default() + 1;
-            core.media.broken.insert(key.clone(), breaks);
-            if breaks >= BREAKS {
-                Fetching::Lost(Lost::BreaksOff)
-            } else {
-                Fetching::Failed(hold)
-            }
+        Err(Broken::Lost(lost)) => Fetching::Lost(lost),
+        Err(Broken::File(_)) if core.media.fetching_breaks.count(key) => {
+            Fetching::Lost(Lost::BreaksOff)
         }
-        outcome => outcome,
+        Err(Broken::File(hold) | Broken::Away(hold)) => Fetching::Failed(hold),
     };
     let (word, length) = match &outcome {
         Fetching::Done(uploaded) => ("done", uploaded.main.size),
@@ -278,10 +264,7 @@ async fn fetch(core: &Core, ghost: &str, key: &Chat, file: File) -> Fetching {
     outcome
 }
 
-/// The reason of a transfer that ended in the middle.
-const BROKE_OFF: &str = "the media server broke a file off";
-
-async fn try_fetch(core: &Core, ghost: &str, file: &File) -> Result<Uploaded, Fetching> {
+async fn try_fetch(core: &Core, ghost: &str, file: &File) -> Result<Uploaded, Broken> {
     let ghost = core.ghost(ghost).await?;
     let media = &file.media;
     let size = media.file.length;
@@ -310,8 +293,8 @@ async fn try_fetch(core: &Core, ghost: &str, file: &File) -> Result<Uploaded, Fe
 }
 
 /// Uploads what is in memory.
-async fn attach(ghost: &Puppet, plain: &[u8]) -> Result<Attached, Fetching> {
-    let failed = |error: puppeting::AttachmentError| Fetching::Failed(Hold::failed(&error));
+async fn attach(ghost: &Puppet, plain: &[u8]) -> Result<Attached, Broken> {
+    let failed = |error: puppeting::AttachmentError| Broken::File(Hold::failed(&error));
     let mut encryptor = AttachmentEncryptor::new().map_err(failed)?;
     let mut out = Vec::with_capacity(plain.len());
     encryptor.update(plain, &mut out).map_err(failed)?;
@@ -323,19 +306,27 @@ async fn attach(ghost: &Puppet, plain: &[u8]) -> Result<Attached, Fetching> {
 }
 
 /// Carries the file from server to server.
-async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, Fetching> {
+async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, Broken> {
     let size = media.file.length;
     let url = download_url(&core.profile.media.host, &media.file);
     let request = core.media.client.get(url).send().await;
-    // Without the address: its path is a secret of the chat.
-    let response = request.map_err(|error| Hold::failed(&error.without_url()))?;
+    let response = request.map_err(|error| {
+        let away = error.is_connect();
+        // Without the address: its path is a secret of the chat.
+        let hold = Hold::failed(&error.without_url());
+        if away {
+            Broken::Away(hold)
+        } else {
+            Broken::File(hold)
+        }
+    })?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            return Err(unanswered(response.status()));
+        status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
+            return Err(unanswered(status));
         }
-        status if status.is_client_error() => return Err(Lost::Gone.into()),
-        status => return Err(unanswered(status)),
+        status if status.is_server_error() => return Err(unanswered(status)),
+        _ => return Err(Lost::Gone.into()),
     }
     let announced = response.content_length();
     if announced.is_some_and(|length| length != encrypted_length(size)) {
@@ -361,17 +352,16 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, F
                 Ok(encryptor) => keys = Some(encryptor.finish()),
                 // Nobody takes the pieces: the upload says why.
                 Err(Stopped::Upload) => break upload.await?,
-                Err(Stopped::File(outcome)) => return Err(outcome),
+                Err(Stopped::File(broken)) => return Err(broken),
             },
             result = &mut upload => break result?,
         }
     };
     let Some(keys) = keys else {
-        return Err(Hold {
+        return Err(Broken::File(Hold {
             after: None,
             reason: "the homeserver took a file before it was whole".to_owned(),
-        }
-        .into());
+        }));
     };
     Ok(Attached {
         file: keys.file(url),
@@ -379,17 +369,17 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, F
     })
 }
 
-fn unanswered(status: StatusCode) -> Fetching {
-    Fetching::Failed(Hold {
+fn unanswered(status: StatusCode) -> Broken {
+    Broken::File(Hold {
         after: None,
         reason: format!("the media server answers {}", status.as_u16()),
     })
 }
 
 /// What is wrong with a file, or with us.
-fn verdict(error: MediaError) -> Fetching {
+fn verdict(error: MediaError) -> Broken {
     match error {
-        MediaError::Cipher(error) => Fetching::Failed(Hold::failed(&error)),
+        MediaError::Cipher(error) => Broken::File(Hold::failed(&error)),
         error => {
             tracing::warn!(%error, "a file from WhatsApp is damaged");
             Lost::Damaged.into()
@@ -400,14 +390,14 @@ fn verdict(error: MediaError) -> Fetching {
 /// Why pieces do not go on.
 enum Stopped {
     /// The file or its server.
-    File(Fetching),
+    File(Broken),
     /// The homeserver.
     Upload,
 }
 
-impl From<Fetching> for Stopped {
-    fn from(outcome: Fetching) -> Self {
-        Self::File(outcome)
+impl From<Broken> for Stopped {
+    fn from(broken: Broken) -> Self {
+        Self::File(broken)
     }
 }
 
@@ -419,16 +409,16 @@ async fn pump(
     mut encryptor: AttachmentEncryptor,
     pieces: mpsc::Sender<Bytes>,
 ) -> Result<AttachmentEncryptor, Stopped> {
-    let cipher = |error| Stopped::File(Fetching::Failed(Hold::failed(&error)));
+    let cipher = |error| Stopped::File(Broken::File(Hold::failed(&error)));
     let mut plain = Zeroizing::new(Vec::new());
     let mut encrypted = Vec::new();
     let mut waiting = BytesMut::with_capacity(2 * PIECE);
     loop {
         let piece = response.chunk().await.map_err(|error| {
             tracing::debug!(error = %error.without_url(), "a file broke off");
-            Fetching::Failed(Hold {
+            Broken::File(Hold {
                 after: None,
-                reason: BROKE_OFF.to_owned(),
+                reason: "the media server broke a file off".to_owned(),
             })
         })?;
         let Some(piece) = piece else { break };

@@ -14,7 +14,7 @@ use store::{Batch, Secret, logins, media, portals::Portal};
 use zeroize::Zeroizing;
 
 use super::{
-    THUMBNAIL, count,
+    THUMBNAIL, breaks, count,
     folder::{Reference, Unfinished},
     is_jpeg,
     transfers::Progress,
@@ -39,45 +39,41 @@ pub(crate) enum Hosting {
     Failed(Hold),
 }
 
-impl From<Hold> for Hosting {
-    fn from(hold: Hold) -> Self {
-        Self::Failed(hold)
-    }
-}
+/// Why a file was not carried; if it is lost, what its sender is told.
+type Broken = breaks::Broken<String>;
 
-impl From<store::Error> for Hosting {
+impl From<store::Error> for Broken {
     fn from(error: store::Error) -> Self {
-        Self::Failed(error.into())
+        Self::Away(error.into())
     }
 }
 
-impl From<io::Error> for Hosting {
+impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         // No space, most likely: the operator's affair, and the message waits for it.
-        Self::Failed(Hold::failed(&error))
+        Self::Away(Hold::failed(&error))
     }
 }
 
-impl From<HttpError> for Hosting {
+impl From<HttpError> for Broken {
     fn from(error: HttpError) -> Self {
-        if error.is_retryable() {
-            return Self::Failed(error.into());
-        }
-        tracing::warn!(%error, "a file cannot be had from the homeserver");
-        Self::Refused("its file is not on your homeserver any more. Send it again".to_owned())
+        Self::retryable(error).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a file cannot be had from the homeserver");
+            Self::Lost("its file is not on your homeserver any more. Send it again".to_owned())
+        })
     }
 }
 
-impl From<AttachmentError> for Hosting {
+impl From<AttachmentError> for Broken {
     fn from(error: AttachmentError) -> Self {
         match error {
-            AttachmentError::Hash => Self::Refused(
+            AttachmentError::Hash => Self::Lost(
                 "its file is damaged on your homeserver: it is not the one that was sent. Send it again".to_owned(),
             ),
-            AttachmentError::Unsupported => Self::Refused(
+            AttachmentError::Unsupported => Self::Lost(
                 "its file is encrypted in a way that this bridge does not know".to_owned(),
             ),
-            error => Self::Failed(Hold::failed(&error)),
+            error => Self::File(Hold::failed(&error)),
         }
     }
 }
@@ -191,21 +187,30 @@ async fn integrator(core: &Core, login: &str) -> Result<u16, Hold> {
 }
 
 async fn carry(core: &Core, portal: &Portal, event_id: &str, attachment: &Attachment) -> Hosting {
-    match try_carry(core, portal, event_id, attachment).await {
+    let (breaks, key) = (&core.media.hosting_breaks, event_id.to_owned());
+    let outcome = match try_carry(core, portal, event_id, attachment).await {
         Ok(bytes) => {
+            breaks.forget(&key);
             count("whatsapp", "done", bytes);
-            Hosting::Hosted
+            return Hosting::Hosted;
         }
-        Err(outcome) => {
-            let word = match &outcome {
-                Hosting::Refused(_) => "refused",
-                _ => "failed",
-            };
-            count("whatsapp", word, 0);
-            tracing::info!(event = %core.log_id(event_id), outcome = word, "a file was not carried to WhatsApp");
-            outcome
+        Err(Broken::Lost(why)) => Hosting::Refused(why),
+        Err(Broken::File(_)) if breaks.count(&key) => Hosting::Refused(
+            "its file cannot be had from your homeserver, which was asked several times. Send it again"
+                .to_owned(),
+        ),
+        Err(Broken::File(hold) | Broken::Away(hold)) => Hosting::Failed(hold),
+    };
+    let word = match &outcome {
+        Hosting::Refused(_) => {
+            breaks.forget(&key);
+            "refused"
         }
-    }
+        _ => "failed",
+    };
+    count("whatsapp", word, 0);
+    tracing::info!(event = %core.log_id(event_id), outcome = word, "a file was not carried to WhatsApp");
+    outcome
 }
 
 async fn try_carry(
@@ -213,12 +218,12 @@ async fn try_carry(
     portal: &Portal,
     event_id: &str,
     attachment: &Attachment,
-) -> Result<u64, Hosting> {
+) -> Result<u64, Broken> {
     let ghost = core.ghost(&portal.ghost).await?;
     let limit = core.capabilities.limits().file_bytes;
     let too_large = || {
         let refusal = crate::translate::Refusal::TooLarge { limit };
-        Hosting::Refused(refusal.to_string())
+        Broken::Lost(refusal.to_string())
     };
     let (mut download, decryptor) = begin(&ghost, &attachment.source).await?;
     if download.length().is_some_and(|length| length > limit) {
@@ -233,7 +238,7 @@ async fn try_carry(
         file: core.media.folder.begin().await?,
     };
     let mut received = 0_u64;
-    while let Some(piece) = download.chunk().await? {
+    while let Some(piece) = download.chunk().await.map_err(broke_off)? {
         received = received.saturating_add(piece.len() as u64);
         if received > limit {
             return Err(too_large());
@@ -278,6 +283,11 @@ async fn try_carry(
     Ok(sums.length)
 }
 
+/// The homeserver answered and did not give all of a file.
+fn broke_off(error: HttpError) -> Broken {
+    Broken::File(error.into())
+}
+
 /// From one encryption into the other and to the disk, a piece at a time.
 struct Pipe {
     decryptor: Option<AttachmentDecryptor>,
@@ -288,7 +298,7 @@ struct Pipe {
 }
 
 impl Pipe {
-    async fn take(&mut self, piece: &[u8]) -> Result<(), Hosting> {
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Broken> {
         self.plain.clear();
         self.out.clear();
         let plain = match &mut self.decryptor {
@@ -305,7 +315,7 @@ impl Pipe {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<(Sums, Unfinished), Hosting> {
+    async fn finish(mut self) -> Result<(Sums, Unfinished), Broken> {
         if let Some(decryptor) = self.decryptor {
             decryptor.finish()?;
         }
@@ -322,7 +332,7 @@ impl Pipe {
 async fn begin(
     ghost: &Puppet,
     source: &Source,
-) -> Result<(Download, Option<AttachmentDecryptor>), Hosting> {
+) -> Result<(Download, Option<AttachmentDecryptor>), Broken> {
     let (uri, decryptor): (&MxcUri, _) = match source {
         Source::Encrypted(file) => (&file.url, Some(AttachmentDecryptor::new(file)?)),
         Source::Plain(uri) => (uri, None),
@@ -347,7 +357,7 @@ async fn small_picture(ghost: &Puppet, source: &Source) -> Option<Vec<u8>> {
         if let Some(decryptor) = decryptor {
             decryptor.finish()?;
         }
-        Ok::<_, Hosting>(Some(picture).filter(|picture| is_jpeg(picture)))
+        Ok::<_, Broken>(Some(picture).filter(|picture| is_jpeg(picture)))
     };
     match read.await {
         Ok(picture) => picture,
