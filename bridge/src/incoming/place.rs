@@ -3,6 +3,7 @@
 mod about;
 
 use gatekeeper::{message::Body, stanzas::IncomingMessage};
+use ruma::EventId;
 use serde_json::{Value, json};
 use store::{
     fading::{self, Fading},
@@ -53,6 +54,7 @@ impl Work<'_> {
         stanza: &IncomingMessage,
         body: &Body,
     ) -> Result<(), Hold> {
+        self.leave_behind(stanza).await?;
         if self.was_deleted(stanza).await? {
             self.record(stanza, Kind::Message, None, true);
             self.unplace(stanza)?;
@@ -76,6 +78,34 @@ impl Work<'_> {
         self.placed.insert(stanza.id.clone());
         self.receipts.extend(self.core.profile.taken(stanza));
         Ok(())
+    }
+
+    /// Forgets a placeholder that stands in a room that the user has left since: no room shows what relates to an event of
+    /// another one, so the message comes as one of its own.
+    async fn leave_behind(&mut self, stanza: &IncomingMessage) -> Result<(), Hold> {
+        let Some(row) = self.unread.get_mut(&stanza.id) else {
+            return Ok(());
+        };
+        let Some(event) = row.placeholder.as_deref() else {
+            return Ok(());
+        };
+        let here = match EventId::parse(event) {
+            Ok(event) => match self.ghost.get_event(self.room, &event).await {
+                Ok(found) => found.is_some(),
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(_) => false,
+            },
+            Err(_) => false,
+        };
+        if !here {
+            row.placeholder = None;
+        }
+        Ok(())
+    }
+
+    /// Whether a message is in the room that the chat has now.
+    fn is_here(&self, message: &Message) -> bool {
+        message.room_id == self.room.as_str()
     }
 
     /// Whether the deletion of a message came before the message: that one was asked for again, or waited.
@@ -158,7 +188,7 @@ impl Work<'_> {
         }
         let found = self.find(&quote.stanza_id).await?;
         let event = found
-            .filter(|message| !message.gone)
+            .filter(|message| !message.gone && self.is_here(message))
             .and_then(|message| message.event_id);
         if event.is_some() {
             context.reply_to = None;

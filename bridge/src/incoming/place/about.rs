@@ -76,6 +76,9 @@ impl Work<'_> {
             self.record(stanza, Kind::Reaction, Some(target.stanza_id), true);
             return self.unplace(stanza);
         }
+        if !self.is_here(&target) {
+            return self.stray(stanza, body, Kind::Reaction, key).await;
+        }
         let content = json!({
             "m.relates_to": { "rel_type": "m.annotation", "event_id": target.event_id, "key": emoji },
         });
@@ -103,6 +106,10 @@ impl Work<'_> {
         if target.direction == Direction::Out {
             let text = "An edit of a message that you wrote came from WhatsApp. Only you can edit it, so it stays as it was.";
             return self.told(stanza, &notice(text), Kind::Edit, key).await;
+        }
+        if !self.is_here(&target) {
+            // It is in a room that the user has left: no edit of it is seen here.
+            return self.stray(stanza, body, Kind::Edit, key).await;
         }
         let event_id = target.event_id.as_deref().unwrap_or_default();
         let caption = match new {
