@@ -36,6 +36,7 @@ use crate::{
     media::Media,
     passes::Hold,
     receipts::{self, Receipts},
+    retries::Answers,
     sessions::Sessions,
     typing::{self, Typing},
 };
@@ -91,6 +92,7 @@ pub struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) logins: Logins,
     pub(crate) incoming: Incoming,
+    pub(crate) answers: Answers,
     /// Held while something is taken into the inbox, so that nothing gets there by two ways at once.
     pub(crate) intake: tokio::sync::Mutex<()>,
     pub(crate) gaps: Gaps,
@@ -134,6 +136,7 @@ impl Core {
                 sessions: Sessions::new(store.clone()),
                 logins: Logins::default(),
                 incoming: Incoming::new(workers),
+                answers: Answers::new(),
                 intake: tokio::sync::Mutex::default(),
                 gaps: Gaps::default(),
                 after_keys: AfterKeys::default(),

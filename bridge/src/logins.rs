@@ -242,7 +242,7 @@ impl Follower {
                 tracing::warn!(login = %self.log_id, code, "the gatekeeper does not take a message now");
                 let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
                 tokio::spawn(async move {
-                    notices::delayed_by_gatekeeper(&core, &mxid, &id, code).await;
+                    notices::delayed_by_gatekeeper(&core, &mxid, &peer, &id, code).await;
                 });
                 return;
             }
@@ -258,8 +258,9 @@ impl Follower {
             None => messages::Status::Sent,
             Some(why) => {
                 let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
+                let peer = peer.clone();
                 tokio::spawn(async move {
-                    notices::refused_by_gatekeeper(&core, &mxid, &id, &why).await
+                    notices::refused_by_gatekeeper(&core, &mxid, &peer, &id, &why).await
                 });
                 messages::Status::Failed
             }
@@ -285,14 +286,21 @@ impl Follower {
     fn unshown(&self, receipt: Receipt) {
         let (core, mxid) = (self.core.clone(), self.mxid.clone());
         let connection = self.login.connection.clone();
+        let peer = self.peer_of(&receipt);
         tokio::spawn(async move {
             for id in &receipt.ids {
-                if !notices::unshown_there(&core, &mxid, id).await {
+                if !notices::unshown_there(&core, &mxid, &peer, id).await {
                     return;
                 }
             }
             let _ = connection.send(receipt.ack().to_node()).await;
         });
+    }
+
+    /// The contact that a receipt comes from.
+    fn peer_of(&self, receipt: &Receipt) -> String {
+        let from = receipt.participant.as_ref().unwrap_or(&receipt.peer);
+        self.core.peer_id(from)
     }
 
     fn receipt(&self, batch: &mut Batch, moved: &mut Moved, receipt: &Receipt) {
@@ -302,9 +310,7 @@ impl Follower {
             ReceiptKind::Played => messages::Status::Played,
             _ => return,
         };
-        let peer = self
-            .core
-            .peer_id(receipt.participant.as_ref().unwrap_or(&receipt.peer));
+        let peer = self.peer_of(receipt);
         for id in &receipt.ids {
             messages::advance(batch, &self.mxid, &peer, id, status);
         }
@@ -315,8 +321,7 @@ impl Follower {
     }
 
     fn retry(&self, receipt: RetryReceipt) {
-        let (core, login) = (self.core.clone(), self.mxid.clone());
-        tokio::spawn(async move { crate::retries::answer(&core, &login, receipt).await });
+        self.core.answers.take(&self.core, &self.mxid, receipt);
     }
 
     fn refill(&self, left: u32) {

@@ -201,21 +201,19 @@ pub(crate) fn note(
     );
 }
 
-/// The message that became a stanza of ours, and its portal.
+/// The event that became a stanza of ours for a contact, and its portal.
 async fn message_of(
     core: &Arc<Core>,
     login: &str,
+    peer: &str,
     stanza_id: &str,
 ) -> Result<Option<(String, Portal)>, Hold> {
-    let found = messages::by_stanza(&core.store, login, stanza_id).await?;
-    let message = found
-        .into_iter()
-        .find(|message| message.direction == messages::Direction::Out);
-    let Some((peer, Some(event_id))) = message.map(|message| (message.peer, message.event_id))
-    else {
+    let found = messages::get(&core.store, login, peer, stanza_id).await?;
+    let message = found.filter(|message| message.direction == messages::Direction::Out);
+    let Some(event_id) = message.and_then(|message| message.event_id) else {
         return Ok(None);
     };
-    let portal = portals::by_peer(&core.store, login, &peer).await?;
+    let portal = portals::by_peer(&core.store, login, peer).await?;
     Ok(portal.map(|portal| (event_id, portal)))
 }
 
@@ -230,11 +228,12 @@ fn log_untold(core: &Core, login: &str, result: Result<(), Hold>) {
 pub(crate) async fn refused_by_gatekeeper(
     core: &Arc<Core>,
     login: &str,
+    peer: &str,
     stanza_id: &str,
     why: &str,
 ) {
     let result = async {
-        match message_of(core, login, stanza_id).await? {
+        match message_of(core, login, peer, stanza_id).await? {
             Some((event, portal)) => {
                 // Nobody will fetch its file.
                 media::end(core, &event).await?;
@@ -247,9 +246,15 @@ pub(crate) async fn refused_by_gatekeeper(
 }
 
 /// The other side has the message and cannot use it.
-pub(crate) async fn unusable_there(core: &Arc<Core>, login: &str, stanza_id: &str, why: &str) {
+pub(crate) async fn unusable_there(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    stanza_id: &str,
+    why: &str,
+) {
     let result = async {
-        match message_of(core, login, stanza_id).await? {
+        match message_of(core, login, peer, stanza_id).await? {
             Some((event, portal)) => {
                 post(core, &portal, Notice::unusable(&event, why), Batch::new()).await
             }
@@ -260,9 +265,14 @@ pub(crate) async fn unusable_there(core: &Arc<Core>, login: &str, stanza_id: &st
 }
 
 /// The other side never shows messages of this kind. Says whether that is written down: only then the other side may forget it.
-pub(crate) async fn unshown_there(core: &Arc<Core>, login: &str, stanza_id: &str) -> bool {
+pub(crate) async fn unshown_there(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    stanza_id: &str,
+) -> bool {
     let result = async {
-        match message_of(core, login, stanza_id).await? {
+        match message_of(core, login, peer, stanza_id).await? {
             Some((event, portal)) => {
                 post(core, &portal, Notice::unshown(&event), Batch::new()).await
             }
@@ -280,11 +290,12 @@ pub(crate) async fn unshown_there(core: &Arc<Core>, login: &str, stanza_id: &str
 pub(crate) async fn delayed_by_gatekeeper(
     core: &Arc<Core>,
     login: &str,
+    peer: &str,
     stanza_id: &str,
     code: u16,
 ) {
     let result = async {
-        let Some((event, portal)) = message_of(core, login, stanza_id).await? else {
+        let Some((event, portal)) = message_of(core, login, peer, stanza_id).await? else {
             return Ok(());
         };
         let before = reports::get(&core.store, &event).await?;
