@@ -60,7 +60,7 @@ pub(super) struct Serve {
     /// Where the chat listens for plain TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29402")]
     tcp: SocketAddr,
-    /// A partner service: integrator=N,base_url=URL[,audience=…][,issuer=…][,push_audience=…]; may
+    /// A partner service: `integrator=N,base_url=URL[,audience=…][,issuer=…][,push_audience=…]`; may
     /// be repeated
     #[arg(long = "partner", value_name = "SETTINGS")]
     partners: Vec<PartnerConfig>,
