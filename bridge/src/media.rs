@@ -1,11 +1,11 @@
 //! Files on their way: streamed from one encryption into the other, never whole in memory, never readable on the disk.
 //!
-//! Matrix to WhatsApp ([`outgoing`]): the file is decrypted as it comes from the homeserver, encrypted for WhatsApp, and kept
-//! as ciphertext in a [`folder`] where the gatekeeper's proxy fetches it ([`shelf`]). Only when its hash was right does the
-//! message go. WhatsApp to Matrix ([`incoming`]): the file is decrypted as it comes from the media server, encrypted as a
+//! Matrix to WhatsApp (`outgoing`): the file is decrypted as it comes from the homeserver, encrypted for WhatsApp, and kept
+//! as ciphertext in a `folder` where the gatekeeper's proxy fetches it (`shelf`). Only when its hash was right does the
+//! message go. WhatsApp to Matrix (`incoming`): the file is decrypted as it comes from the media server, encrypted as a
 //! Matrix attachment, and uploaded; only when its authentication code and hashes were right does an event name it.
 //!
-//! No lock, no database connection and no place among the workers is held during a transfer ([`transfers`]). What a chat
+//! No lock, no database connection and no place among the workers is held during a transfer (`transfers`). What a chat
 //! or room needs is transferred while it waits, and nobody else waits for it.
 
 mod again;
