@@ -76,9 +76,9 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
     (&["version"], "says which version this is", "version"),
 ];
 
-/// The help text.
+/// The help text, with the beginning of the ghosts' names.
 #[must_use]
-pub(crate) fn help() -> String {
+pub(crate) fn help(ghost_prefix: &str) -> String {
     let mut text = String::from("I join you to WhatsApp. Write one of these to me:");
     for (names, what, example) in COMMANDS {
         let name = names.first().copied().unwrap_or_default();
@@ -87,7 +87,7 @@ pub(crate) fn help() -> String {
             text.push_str(&format!(" (for example: {example})"));
         }
     }
-    text.push_str("\nOr invite a contact into a new encrypted chat: @whatsapp_ and the number's digits, at this server.");
+    text.push_str(&format!("\nOr invite a contact into a new encrypted chat: @{ghost_prefix} and the number's digits, at this server."));
     text
 }
 
@@ -189,6 +189,7 @@ mod tests {
             assert!(parse(example).is_ok(), "{example}");
             assert!(names.iter().any(|name| example.starts_with(name)));
         }
+        assert!(help("wa_").contains("@wa_ and the number"));
     }
 
     #[test]

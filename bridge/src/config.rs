@@ -222,7 +222,7 @@ impl Default for Database {
 impl Default for Gatekeeper {
     fn default() -> Self {
         Self {
-            endpoint: constant_endpoint("ws://127.0.0.1:29400/ws/chat"),
+            endpoint: constant_endpoint("ws://127.0.0.1:29401/ws/chat"),
             enlistment: constant_url("https://v.whatsapp.net/3p/interop_reg"),
             jwks: constant_url("https://whatsapp.com/.well-known/jwks"),
             integrator: None,

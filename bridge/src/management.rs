@@ -175,7 +175,8 @@ async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Re
 
 /// What can be told to the bot, and what can be sent in chats.
 fn help(core: &Core) -> String {
-    format!("{}\n\n{}", commands::help(), core.capabilities.summary())
+    let commands = commands::help(&core.config.appservice.ghost_prefix);
+    format!("{commands}\n\n{}", core.capabilities.summary())
 }
 
 async fn enable(core: &Arc<Core>, user: &UserId) -> Result<String, Hold> {

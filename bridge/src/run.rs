@@ -1,6 +1,10 @@
 //! Running the bridge: opens what it needs, serves both sides, and ends in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use gatekeeper::token::Jwks;
@@ -15,7 +19,7 @@ use crate::{
     catch_up,
     cli::Failure,
     client,
-    config::Config,
+    config::{Config, Database},
     core::{Core, Wake},
     inbox::Intake,
     later::backoff,
@@ -41,6 +45,12 @@ enum StartError {
     /// The database.
     #[error("the database cannot be opened: {0}")]
     Store(#[from] store::Error),
+    /// The key file is gone, the database is not.
+    #[error(
+        "there is a database, but its sealing key {} is missing; put back the key file from your backup. \
+         No new one was made: it could not open this database", .0.display()
+    )]
+    KeyMissing(PathBuf),
     /// The homeserver's address.
     #[error("the homeserver cannot be spoken to: {0}")]
     Homeserver(#[from] puppeting::HttpError),
@@ -151,7 +161,7 @@ impl PushSink for Doorbell {
 
 /// The bridge with its database open; nothing is asked of anybody yet.
 async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, StartError> {
-    let key = SealingKey::load_or_create(&config.database.sealing_key)?;
+    let key = sealing_key(&config.database)?;
     let store = open_store(&config, key).await?;
     let homeserver = HomeserverConfig {
         url: config.homeserver.url.to_string(),
@@ -169,6 +179,18 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     let profile = config.gatekeeper.profile.clone();
     let media = Media::open(&config).await?;
     Ok(Core::new(config, store, puppets, profile, http, media))
+}
+
+/// The key of the database, made when neither exists.
+///
+/// Beside the file of an SQLite database no key is made: the old one is lost, and a new one would stand in its place. Of a
+/// PostgreSQL database it is not known here whether it is new; opening it says that the key does not fit.
+fn sealing_key(database: &Database) -> Result<SealingKey, StartError> {
+    let path = &database.sealing_key;
+    if database.file().is_some_and(Path::exists) && matches!(path.try_exists(), Ok(false)) {
+        return Err(StartError::KeyMissing(path.clone()));
+    }
+    Ok(SealingKey::load_or_create(path)?)
 }
 
 /// Opens the database; one that is not up yet is waited for.
@@ -292,4 +314,30 @@ async fn stop(core: &Arc<Core>) {
     core.media.stop().await;
     core.store.close().await;
     tracing::info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_key_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gatehouse.db");
+        let database = Database {
+            url: format!("sqlite:{}", file.display()),
+            sealing_key: folder.path().join("gatehouse.key"),
+            ..Database::default()
+        };
+        sealing_key(&database).unwrap();
+        let key = std::fs::read(&database.sealing_key).unwrap();
+        std::fs::write(&file, "a database").unwrap();
+        sealing_key(&database).unwrap();
+        assert_eq!(std::fs::read(&database.sealing_key).unwrap(), key);
+
+        std::fs::remove_file(&database.sealing_key).unwrap();
+        let refused = sealing_key(&database).unwrap_err().to_string();
+        assert!(refused.contains("gatehouse.key is missing"), "{refused}");
+        assert!(!database.sealing_key.exists());
+    }
 }

@@ -110,7 +110,12 @@ fn configuration(report: &mut Report, path: &Path) -> Result<Option<Config>, Fai
             Ok(None)
         }
         Err(error) => {
-            let cure = "correct it; `gatehouse example-config` shows every key";
+            let cure = match &error {
+                ConfigError::Unreadable { .. } | ConfigError::SecretUnreadable { .. } => {
+                    "see the line above"
+                }
+                _ => "correct it; `gatehouse example-config` shows every key",
+            };
             report.line("configuration", &Finding::bad(chain(&error), cure))?;
             Ok(None)
         }
@@ -243,7 +248,7 @@ async fn database(config: &Config) -> Finding {
         Err(error) => {
             return Finding::bad(
                 chain(&error),
-                "put back the key file from your backup; without it the database cannot be read",
+                "mend the key file as said; if it is lost or damaged, put it back from your backup: without it the database cannot be read",
             );
         }
     };
@@ -258,6 +263,10 @@ async fn database(config: &Config) -> Finding {
             Finding::good("it opens, and the sealing key fits")
         }
         Ok(Err(store::Error::InUse(_))) => Finding::good("the running bridge has it open"),
+        Ok(Err(error @ store::Error::WrongKey)) => Finding::bad(
+            chain(&error),
+            "put back the key file that belongs to this database, or correct database.sealing_key",
+        ),
         Ok(Err(error)) => Finding::bad(chain(&error), "correct [database] in the configuration"),
         Err(_) => Finding::bad(
             "the database server does not answer",
