@@ -2,7 +2,7 @@
 //!
 //! The gatekeeper verifies them at enlistment and at every login with the keys that it fetches
 //! from the bridge's [`Jwks`] endpoint. The gatekeeper's own push requests carry such a token too,
-//! made with its keys; [`verify`] reads both kinds.
+//! made with its keys; [`verify()`] reads both kinds.
 //!
 //! What is published: RS256, a key set with `kid`, at most 4 KiB per token, and the claims of the
 //! push token. The claims of an identity token are not public; the caller chooses them.
