@@ -224,6 +224,26 @@ fn log_untold(core: &Core, login: &str, result: Result<(), Hold>) {
     }
 }
 
+/// Tells about the event that became a stanza of ours for a contact; says whether that is written down.
+async fn tell_of(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    stanza_id: &str,
+    notice: impl FnOnce(&str) -> Notice<'_>,
+) -> bool {
+    let result = async {
+        match message_of(core, login, peer, stanza_id).await? {
+            Some((event, portal)) => post(core, &portal, notice(&event), Batch::new()).await,
+            None => Ok(()),
+        }
+    };
+    let result = result.await;
+    let noted = result.is_ok();
+    log_untold(core, login, result);
+    noted
+}
+
 /// The gatekeeper acknowledged a message with an error: it will not be delivered.
 pub(crate) async fn refused_by_gatekeeper(
     core: &Arc<Core>,
@@ -233,16 +253,17 @@ pub(crate) async fn refused_by_gatekeeper(
     why: &str,
 ) {
     let result = async {
-        match message_of(core, login, peer, stanza_id).await? {
-            Some((event, portal)) => {
-                // Nobody will fetch its file.
-                media::end(core, &event).await?;
-                post(core, &portal, Notice::refused(&event, why), Batch::new()).await
-            }
-            None => Ok(()),
+        if let Some((event, _)) = message_of(core, login, peer, stanza_id).await? {
+            // Nobody will fetch its file.
+            media::end(core, &event).await?;
         }
+        Ok(())
     };
     log_untold(core, login, result.await);
+    tell_of(core, login, peer, stanza_id, |event| {
+        Notice::refused(event, why)
+    })
+    .await;
 }
 
 /// The other side has the message and cannot use it.
@@ -253,15 +274,10 @@ pub(crate) async fn unusable_there(
     stanza_id: &str,
     why: &str,
 ) {
-    let result = async {
-        match message_of(core, login, peer, stanza_id).await? {
-            Some((event, portal)) => {
-                post(core, &portal, Notice::unusable(&event, why), Batch::new()).await
-            }
-            None => Ok(()),
-        }
-    };
-    log_untold(core, login, result.await);
+    tell_of(core, login, peer, stanza_id, |event| {
+        Notice::unusable(event, why)
+    })
+    .await;
 }
 
 /// The other side never shows messages of this kind. Says whether that is written down: only then the other side may forget it.
@@ -271,18 +287,7 @@ pub(crate) async fn unshown_there(
     peer: &str,
     stanza_id: &str,
 ) -> bool {
-    let result = async {
-        match message_of(core, login, peer, stanza_id).await? {
-            Some((event, portal)) => {
-                post(core, &portal, Notice::unshown(&event), Batch::new()).await
-            }
-            None => Ok(()),
-        }
-    };
-    let result = result.await;
-    let noted = result.is_ok();
-    log_untold(core, login, result);
-    noted
+    tell_of(core, login, peer, stanza_id, |event| Notice::unshown(event)).await
 }
 
 /// The gatekeeper does not take a message now; it is sent again. The first such refusal is told, and after it every one whose

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests::client::{Client, Login};
-use tests::error::Context as _;
-use tests::process::Process;
 use tests::scratch::Scratch;
 use tests::synapse::{Options, Synapse};
 use tests::{Result, postgres::Postgres, wait};
@@ -190,27 +188,12 @@ async fn a_client_that_excludes_insecure_devices_hides_an_unsigned_one() -> Resu
     Ok(())
 }
 
-/// Not a test of its own: what the next one kills. It starts a child, names it and waits.
-#[test]
-#[ignore = "started by a_child_ends_with_its_killed_owner"]
-fn owner() -> Result<()> {
-    let scratch = Scratch::new("owner")?;
-    let mut sleep = Command::new("sleep");
-    sleep.arg("600");
-    let child = Process::spawn("sleep", sleep, &scratch.path().join("log"))?;
-    let told = std::env::var_os("OWNER_SAYS").context("this is no test of its own")?;
-    std::fs::write(told, child.pid().to_string())?;
-    std::thread::sleep(Duration::from_secs(600));
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_child_ends_with_its_killed_owner() -> Result<()> {
     let scratch = Scratch::new("orphan")?;
     let told = scratch.path().join("told");
-    let mut owner = Command::new(std::env::current_exe()?)
-        .args(["--ignored", "--exact", "owner"])
-        .env("OWNER_SAYS", &told)
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_owner"))
+        .arg(&told)
         .spawn()?;
     let deadline = Duration::from_secs(30);
     let pid: u32 = wait::until("the owner's child", deadline, || async {

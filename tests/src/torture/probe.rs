@@ -50,11 +50,10 @@ impl<'a> Probe<'a> {
             self.phone.until(user, &words, LONG, came).await
         };
         let back = async {
-            let mut sent = self.phone.send(user, &words).await;
-            while sent.is_err() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                sent = self.phone.send(user, &words).await;
-            }
+            wait::until("the sandbox to take a message", LONG, || async {
+                Ok(self.phone.send(user, &words).await.ok())
+            })
+            .await?;
             wait::until(&words, LONG, || async {
                 let timeline = self.client.timeline(&self.room).await?;
                 Ok(timeline

@@ -1,0 +1,102 @@
+//! Files that are too large, and the memory that large ones take.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_too_large_is_told_before_it_is_carried() -> Result<()> {
+    let options = Options {
+        gatehouse: with_media(&[(MAX_BYTES, "3000000")]),
+        synapse: synapse::Options {
+            max_upload: Some("2M".to_owned()),
+            ..synapse::Options::default()
+        },
+        ..Options::default()
+    };
+    let stack = Stack::start("media-limits", options).await?;
+    limits(&stack).await.map_err(|error| stack.explain(error))
+}
+
+async fn limits(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "rosa", "+4915140000005").await?;
+    for (size, told) in [(2_500_000_u64, "2 MiB"), (3_500_000, "2 MiB")] {
+        let upload = chat.phone.upload_generated("video", size, size).await?;
+        let message = json!({ "kind": "video", "mimetype": "video/mp4", "upload": upload.upload, "caption": size.to_string() });
+        chat.phone.say(&chat.me, message).await?;
+        let event = chat
+            .in_room("that it is too large", |event| {
+                event
+                    .body()
+                    .is_some_and(|body| body.ends_with(&size.to_string()))
+            })
+            .await?;
+        let body = event.body().unwrap_or_default();
+        assert!(body.contains("too large") && body.contains(told), "{body}");
+    }
+    // By its sender's word, and by what really comes.
+    let bot = stack.bot();
+    let file = chat.client.upload_generated(1_500_000, "fits").await?;
+    let mut lying = attached(
+        "m.file",
+        "x.bin",
+        &file,
+        json!({ "mimetype": "application/x-thing" }),
+    );
+    lying["info"]["size"] = json!(4_000_000);
+    let event = chat.send("m.room.message", lying).await?;
+    let notice = chat
+        .client
+        .wait_for(&chat.room, "a notice", |shown| {
+            shown.sender == bot && shown.answers() == Some(&event)
+        })
+        .await?;
+    let body = notice.body().unwrap_or_default();
+    assert!(body.contains("too large: WhatsApp takes 2.9 MiB"), "{body}");
+    chat.send(
+        "m.room.message",
+        attached(
+            "m.file",
+            "y.bin",
+            &file,
+            json!({ "mimetype": "application/x-thing" }),
+        ),
+    )
+    .await?;
+    chat.file_on_phone("what fits", &file.sha256).await?;
+    assert!(
+        std::fs::read_dir(stack.gatehouse.folder().join("media"))?.count() == 1,
+        "nothing else was carried"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_large_file_does_not_fill_the_memory() -> Result<()> {
+    /// Bytes of memory that a file may take, however large it is.
+    const MOST: u64 = 64 << 20;
+    // A gibibyte each way where there is time for it.
+    let size = match std::env::var("GATEHOUSE_LARGE_FILE") {
+        Ok(bytes) => bytes
+            .parse()
+            .map_err(|_| Error::new("GATEHOUSE_LARGE_FILE is a number of bytes"))?,
+        Err(_) => 256 << 20,
+    };
+    let options = Options {
+        gatehouse: with_media(&[(MAX_BYTES, "4000000000")]),
+        ..Options::default()
+    };
+    let stack = Stack::start("media-memory", options).await?;
+    let measured = large::measure(&stack, "tina", "+4915140000007", size)
+        .await
+        .map_err(|error| stack.explain(error))?;
+    for (way, carried) in [
+        ("to WhatsApp", measured.to_whatsapp),
+        ("to Matrix", measured.to_matrix),
+    ] {
+        assert!(
+            carried.more() < MOST,
+            "{way}: {} bytes more than idle, {carried:?}",
+            carried.more()
+        );
+    }
+    Ok(())
+}
