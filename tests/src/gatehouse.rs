@@ -70,6 +70,20 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
 }
 
+impl Options {
+    /// A bridge whose gatekeeper shows everything that it can carry. As it is delivered, the profile names only what is
+    /// published.
+    #[must_use]
+    pub fn accepting_everything() -> Self {
+        let key = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
+        let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location"]"#;
+        Self {
+            environment: vec![(key.to_owned(), words.to_owned())],
+            ..Self::default()
+        }
+    }
+}
+
 /// A bridge: its folder, and the process while it runs.
 #[derive(Debug)]
 pub struct Gatehouse {

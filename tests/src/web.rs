@@ -28,8 +28,8 @@ const BROWSERS: [&str; 4] = [
     "google-chrome-stable",
 ];
 
-/// How long a script may take on a busy machine, the client's start in the browser included.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a conversation may take on a busy machine, the client's start in the browser included.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 fn scripts() -> PathBuf {
     binaries::workspace().join("tests/clients/web")
@@ -154,12 +154,19 @@ impl WebClient {
         self.process.is_running()
     }
 
-    /// Runs a script of `tests/clients/web` with a browser to its end; `arguments` is what it reads.
+    /// Runs a script of `tests/clients/web` with a browser to its end; `arguments` is what it reads, `patience` how long it may
+    /// take.
     ///
     /// # Errors
     ///
     /// When there is no browser, or the script fails: the message holds what it said.
-    pub async fn run(&self, script: &str, arguments: &Value, log: &Path) -> Result<()> {
+    pub async fn run(
+        &self,
+        script: &str,
+        arguments: &Value,
+        log: &Path,
+        patience: Duration,
+    ) -> Result<()> {
         let mut node = Command::new("node");
         node.arg(scripts().join(script))
             .arg(arguments.to_string())
@@ -167,7 +174,7 @@ impl WebClient {
             .env("CHROMIUM", browser()?);
         let process = Process::spawn(script, node, log)?;
         let what = format!("{script} to end");
-        let ended = crate::wait::until(&what, PATIENCE, || async { process.exited() }).await;
+        let ended = crate::wait::until(&what, patience, || async { process.exited() }).await;
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(Error::new(format!("{status}\n{}", process.tail(60)))),

@@ -4,7 +4,7 @@
 use serde_json::json;
 use tests::Result;
 use tests::stack::{Options, PASSWORD, Stack};
-use tests::web::WebClient;
+use tests::web::{PATIENCE, WebClient};
 
 #[tokio::test]
 async fn two_phones_and_a_web_client_converse() -> Result<()> {
@@ -22,7 +22,7 @@ async fn two_phones_and_a_web_client_converse() -> Result<()> {
         "web": web.address(), "user": user, "password": PASSWORD, "phones": phones,
         "folder": stack.folder(),
     });
-    web.run("converse.mjs", &arguments, &log("converse.log"))
+    web.run("converse.mjs", &arguments, &log("converse.log"), PATIENCE)
         .await
         .map_err(|error| stack.explain(error))
 }

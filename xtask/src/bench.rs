@@ -156,10 +156,15 @@ pub(crate) async fn run(arguments: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// The programs that measure and are measured.
+const PROGRAMS: [&str; 3] = ["gatehouse", "sandbox", "xtask"];
+
 /// Builds what is measured, and this program, for release; then that one goes on with the same arguments.
 fn for_release() -> Result<()> {
     cache::progress("building gatehouse, the sandbox and this program for release");
-    let built = binaries::build_programs(&["gatehouse", "sandbox", "xtask"], &["--release"])?;
+    let mut more = vec!["--release"];
+    more.extend(parts::selection());
+    let built = binaries::build_programs(&PROGRAMS, &more)?;
     let [gatehouse, sandbox, xtask] = built.as_slice() else {
         return Err(Error::new("cargo built other programs than were asked for"));
     };

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod dist;
 mod distribution;
 mod prerequisites;
 mod screenshots;
@@ -46,6 +47,8 @@ enum Command {
     Ci(ci::Ci),
     /// Measure the parts, the whole bridge and its memory
     Bench(bench::Bench),
+    /// Build the sandbox as one static program, for a container or another machine
+    Dist(dist::Dist),
     /// Serve the stand-in homeserver of the benchmark
     #[command(hide = true)]
     StandIn(bench::ServeStandIn),
@@ -71,6 +74,7 @@ fn run(command: Command) -> tests::Result<()> {
             Command::Torture(arguments) => torture::run(&arguments).await,
             Command::Ci(arguments) => ci::run(&arguments).await,
             Command::Bench(arguments) => bench::run(&arguments).await,
+            Command::Dist(arguments) => dist::run(&arguments),
             Command::StandIn(arguments) => arguments.run().await,
         }
     });

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use tests::web::WebClient;
+use tests::web::{PATIENCE, WebClient};
 use tests::{Result, binaries, cache};
 
 use crate::{prerequisites, steps, try_it};
@@ -35,7 +35,7 @@ pub(crate) async fn run(arguments: &Screenshots) -> Result<()> {
         "web": web.address(), "user": ready.user, "password": ready.password,
         "phone_page": ready.phone_page, "folder": folder,
     });
-    web.run("picture.mjs", &arguments, &log("picture.log"))
+    web.run("picture.mjs", &arguments, &log("picture.log"), PATIENCE)
         .await
         .map_err(|error| stack.explain(error))?;
     stack.stop().await;

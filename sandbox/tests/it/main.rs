@@ -9,6 +9,7 @@ mod chat;
 mod cli;
 mod client;
 mod clock;
+mod contract;
 mod control;
 mod enlistment;
 mod faults;

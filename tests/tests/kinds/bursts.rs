@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tests::client::TimelineEvent;
 use tests::stack::{Options, Stack};
-use tests::{Result, wait};
+use tests::{Result, gatehouse, wait};
 
-use crate::{Chat, everything};
+use crate::Chat;
 
 /// Messages each way.
 const COUNT: usize = 12;
@@ -121,7 +121,7 @@ async fn check(chat: &Chat) -> Result<()> {
 #[tokio::test]
 async fn each_counts_once_although_gatehouse_is_killed() -> Result<()> {
     let options = Options {
-        gatehouse: everything(),
+        gatehouse: gatehouse::Options::accepting_everything(),
         ..Options::default()
     };
     let stack = Stack::start("kinds-bursts", options).await?;

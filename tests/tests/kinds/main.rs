@@ -13,23 +13,13 @@ use tests::stack::{Options, Stack};
 use tests::{Result, gatehouse};
 use tokio::sync::OnceCell;
 
-/// A bridge whose gatekeeper shows everything.
-fn everything() -> gatehouse::Options {
-    let key = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
-    let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location"]"#;
-    gatehouse::Options {
-        environment: vec![(key.to_owned(), words.to_owned())],
-        ..gatehouse::Options::default()
-    }
-}
-
-/// One stack with such a bridge for the tests of these files; each has its own users and phones.
+/// One stack whose gatekeeper shows everything for the tests of these files; each has its own users and phones.
 async fn stack() -> Result<&'static Stack> {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     STACK
         .get_or_try_init(|| {
             let options = Options {
-                gatehouse: everything(),
+                gatehouse: gatehouse::Options::accepting_everything(),
                 ..Options::default()
             };
             Stack::start("kinds", options)

@@ -16,6 +16,19 @@ const CRITERION: [&str; 3] = ["codec", "noise", "signal"];
 /// The benches that need more than criterion's one thread: they print a table.
 const TABLES: [(&str, &str); 2] = [("puppeting", "megolm"), ("store", "commits")];
 
+/// The arguments of cargo that choose the benches. Together with those that choose [`PROGRAMS`](super::PROGRAMS) they stand in
+/// each call of cargo, so that dependencies have the same features in all of them and are built once.
+pub(super) fn selection() -> Vec<&'static str> {
+    let mut chosen = vec!["--package", "gatekeeper"];
+    for bench in CRITERION {
+        chosen.extend(["--bench", bench]);
+    }
+    for (package, bench) in TABLES {
+        chosen.extend(["--package", package, "--bench", bench]);
+    }
+    chosen
+}
+
 /// What was measured of one part.
 #[derive(Debug, Serialize)]
 pub(super) enum Part {
@@ -31,7 +44,7 @@ pub(super) fn measure() -> Result<Vec<Part>> {
     for bench in CRITERION {
         cache::progress(&format!("measuring {bench}"));
         let home = scratch.path().join(bench);
-        run("gatekeeper", bench, &home)?;
+        run(bench, &home)?;
         let mut operations = Vec::new();
         estimates(&home, &mut operations)?;
         if operations.is_empty() {
@@ -40,9 +53,9 @@ pub(super) fn measure() -> Result<Vec<Part>> {
         operations.sort_by(|(a, _), (b, _)| a.cmp(b));
         parts.push(Part::Operations(bench.to_owned(), operations));
     }
-    for (package, bench) in TABLES {
+    for (_, bench) in TABLES {
         cache::progress(&format!("measuring {bench}"));
-        let printed = run(package, bench, scratch.path())?;
+        let printed = run(bench, scratch.path())?;
         let (columns, rows) = table(&printed)
             .ok_or_else(|| Error::new(format!("the bench {bench} printed no table")))?;
         parts.push(Part::Table(bench.to_owned(), columns, rows));
@@ -51,9 +64,14 @@ pub(super) fn measure() -> Result<Vec<Part>> {
 }
 
 /// Runs a bench and gives what it printed.
-fn run(package: &str, bench: &str, home: &Path) -> Result<String> {
+fn run(bench: &str, home: &Path) -> Result<String> {
     let mut command = steps::cargo();
-    command.args(["bench", "--package", package, "--bench", bench]);
+    let packages = super::PROGRAMS.iter().chain(&["gatekeeper"]);
+    command
+        .arg("bench")
+        .args(packages.flat_map(|name| ["--package", name]))
+        .args(TABLES.iter().flat_map(|(name, _)| ["--package", name]))
+        .args(["--bench", bench]);
     if CRITERION.contains(&bench) {
         command.args([
             "--",
