@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use failpoints::Breakage;
 use ruma::{OwnedRoomId, UserId, events::AnySyncTimelineEvent, serde::Raw};
 use store::{Batch, inbox, meta};
 
@@ -70,6 +71,9 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
 
 /// Takes into the inbox what was said in the portals and came in no transaction.
 async fn look(core: &Arc<Core>) -> Result<(), Hold> {
+    if failpoints::is_broken(Breakage::EarlyAnswers) {
+        return Ok(());
+    }
     let since = meta::get(&core.store, SINCE).await?;
     let said = core
         .puppets
@@ -82,7 +86,10 @@ async fn look(core: &Arc<Core>) -> Result<(), Hold> {
     let mut batch = Batch::new();
     meta::put(&mut batch, SINCE, &said.next);
     let _turn = core.intake.lock().await;
-    let rooms = inbox::add(&core.store, batch, events, core.now()).await?;
+    let rooms = failpoints::around!(
+        "catchup.commit",
+        inbox::add(&core.store, batch, events, core.now()).await
+    )?;
     if !rooms.is_empty() {
         tracing::info!(
             rooms = rooms.len(),

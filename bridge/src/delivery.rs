@@ -110,7 +110,8 @@ impl Courier {
                         continue;
                     }
                 };
-                if connection.send(node).await.is_err() {
+                let sent = failpoints::around!("delivery.send", connection.send(node).await);
+                if sent.is_err() {
                     self.connected = false;
                     return;
                 }

@@ -62,7 +62,7 @@ pub(crate) async fn resolve(
     let peer = core.peer_id(&jid);
     let mut batch = Batch::new();
     contacts::put(&mut batch, &contact(login, &peer, phone));
-    core.store.commit(batch).await?;
+    failpoints::around!("contact.commit", core.store.commit(batch).await)?;
     Ok(Ok(peer))
 }
 
@@ -110,7 +110,7 @@ pub(crate) async fn phone_of(
     if let Some(phone) = &phone {
         let mut batch = Batch::new();
         contacts::put(&mut batch, &contact(login, peer, phone));
-        core.store.commit(batch).await?;
+        failpoints::around!("contact.commit", core.store.commit(batch).await)?;
     }
     Ok(phone)
 }
@@ -123,9 +123,8 @@ pub(crate) async fn bundle(core: &Arc<Core>, login: &str, peer: &str) -> Result<
         .ok_or_else(Hold::not_connected)?
         .connection;
     let jid = parse(peer)?;
-    let answer = connection
-        .query(keys::KeysRequest::fetch(jid.clone()).to_node())
-        .await
+    let query = keys::KeysRequest::fetch(jid.clone()).to_node();
+    let answer = failpoints::around!("signal.bundle", connection.query(query).await)
         .map_err(|error| unanswered(&error))?;
     let answers = keys::parse_fetch(&answer).map_err(|error| Hold::failed(&error))?;
     answers

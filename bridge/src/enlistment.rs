@@ -45,7 +45,7 @@ impl<'a> Consented<'a> {
                 withdrawn_ts: None,
             },
         );
-        core.store.commit(batch).await?;
+        failpoints::around!("consent.commit", core.store.commit(batch).await)?;
         Ok(Self { user })
     }
 }
@@ -74,13 +74,9 @@ pub(crate) async fn run(core: &Arc<Core>, user: &Consented<'_>) -> Result<Outcom
         other => prepare(core, mxid, other).await?,
     };
     let form = form(core, &row).await?;
-    let answer = enlist(
-        &core.http,
-        core.config.gatekeeper.enlistment.as_str(),
-        &form,
-    )
-    .await
-    .map_err(|error| Hold::failed(&error))?;
+    let url = core.config.gatekeeper.enlistment.as_str();
+    let answer = failpoints::around!("enlist.request", enlist(&core.http, url, &form).await)
+        .map_err(|error| Hold::failed(&error))?;
     match answer {
         EnlistAnswer::Ok { login } => {
             if let Some(integrator) = core.config.gatekeeper.integrator
@@ -90,7 +86,7 @@ pub(crate) async fn run(core: &Arc<Core>, user: &Consented<'_>) -> Result<Outcom
             }
             let mut batch = Batch::new();
             logins::set_enlisted(&mut batch, mxid, &login.to_string(), core.now());
-            core.store.commit(batch).await?;
+            failpoints::around!("enlist.commit", core.store.commit(batch).await)?;
             core.sessions.forget(mxid);
             core.logins.start(core, mxid);
             tracing::info!(login = %core.log_id(mxid), "enlisted");
@@ -150,7 +146,7 @@ async fn prepare(
     );
     let record = Secret::new(signed.to_bytes().to_vec());
     signal::put_signed_prekey(&mut batch, mxid, signed.id(), record, now);
-    core.store.commit(batch).await?;
+    failpoints::around!("enlist.keys.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
     logins::get(&core.store, mxid).await?.ok_or_else(|| Hold {
         after: None,

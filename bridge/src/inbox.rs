@@ -142,7 +142,10 @@ impl TransactionSink for Intake {
         };
         let accepted = {
             let _turn = core.intake.lock().await;
-            let accepted = inbox::accept(&core.store, transaction).await;
+            let accepted = failpoints::around!(
+                "transaction.commit",
+                inbox::accept(&core.store, transaction).await
+            );
             accepted.map_err(unavailable)?
         };
         if accepted == inbox::Accepted::New {
@@ -206,6 +209,7 @@ pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
             }
         };
         let Some(last) = events.last() else { return };
+        failpoints::pass!("inbox.take");
         // What was set aside stays in the inbox: the next page begins after it.
         after = last.seq;
         let more = events.len() == PAGE as usize;
@@ -287,7 +291,7 @@ async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
             core.keys_arrived(&found);
             let mut done = Batch::new();
             inbox::device_changes::done(&mut done, row.seq);
-            core.store.commit(done).await?;
+            failpoints::around!("devices.done", core.store.commit(done).await)?;
         }
     }
     loop {
@@ -295,6 +299,7 @@ async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
         if rows.is_empty() {
             return Ok(());
         }
+        failpoints::pass!("todevice.take");
         let mut done = Batch::new();
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
@@ -316,6 +321,6 @@ async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
             .await?;
         core.keys_arrived(&found);
         // The rows go after the keys in them are durable; a crash in between hands them over once more, which does no harm.
-        core.store.commit(done).await?;
+        failpoints::around!("todevice.done", core.store.commit(done).await)?;
     }
 }

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use failpoints::Breakage;
 use gatekeeper::{
     message::{self, Body},
     signal::{EncKind, SignalError},
@@ -274,7 +275,11 @@ async fn handle(
             ..
         } = work;
         session.save(&mut batch, core.now());
-        ghost.commit_with(batch).await?;
+        if failpoints::is_broken(Breakage::EarlyAnswers) {
+            give(core, login, std::mem::take(&mut receipts)).await;
+            tokio::time::sleep(failpoints::LATE).await;
+        }
+        failpoints::around!("incoming.commit", ghost.commit_with(batch).await)?;
         drop(session);
         for stanza in fresh.iter().take(count) {
             media::fetched(core, login, peer, &stanza.id);
@@ -287,15 +292,21 @@ async fn handle(
             retries::ask(core, login, retry).await;
         }
     }
-    if let Some(login) = core.logins.get(login) {
-        for receipt in receipts {
-            // Not connected: the message comes again at the next connection, and is known then.
-            if login.connection.send(receipt).await.is_err() {
-                break;
-            }
+    give(core, login, receipts).await;
+    Ok(finished)
+}
+
+/// Sends delivery receipts. Not connected: the messages come again at the next connection, and are known then.
+async fn give(core: &Core, login: &str, receipts: Vec<Node>) {
+    let Some(login) = core.logins.get(login) else {
+        return;
+    };
+    for receipt in receipts {
+        let sent = failpoints::around!("incoming.receipt", login.connection.send(receipt).await);
+        if sent.is_err() {
+            return;
         }
     }
-    Ok(finished)
 }
 
 /// Which of these messages came before. A message whose ciphertext came before would be found out by decrypting; this is also

@@ -76,15 +76,14 @@ async fn try_refill(core: &Arc<Core>, login: &str, left: Option<u32>) -> Result<
         prekeys: list,
         signed_prekey: signed_key(core, login).await?,
     };
-    connection
-        .query(KeysRequest::Upload(upload).to_node())
-        .await
+    let upload = KeysRequest::Upload(upload).to_node();
+    failpoints::around!("prekeys.upload", connection.query(upload).await)
         .map_err(|error| directory::unanswered(&error))?;
     let mut batch = Batch::new();
     for upload in uploads {
         signal::prekey_uploaded(&mut batch, login, upload.id);
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("prekeys.uploaded.commit", core.store.commit(batch).await)?;
     tracing::info!(login = %core.log_id(login), "one-time prekeys uploaded");
     Ok(())
 }
@@ -104,7 +103,7 @@ async fn make(core: &Arc<Core>, login: &str, from: u32, count: u32) -> Result<()
         );
     }
     logins::take_prekey_ids(&mut batch, login, from, next);
-    core.store.commit(batch).await?;
+    failpoints::around!("prekeys.make.commit", core.store.commit(batch).await)?;
     Ok(())
 }
 
@@ -139,10 +138,9 @@ async fn rotate(core: &Arc<Core>, login: &str) -> Result<(), Hold> {
         now,
     );
     signal::prune_signed_prekeys(&mut batch, login, now.saturating_sub(keep));
-    core.store.commit(batch).await?;
-    connection
-        .query(KeysRequest::Rotate(key.public()).to_node())
-        .await
+    failpoints::around!("signedkey.commit", core.store.commit(batch).await)?;
+    let upload = KeysRequest::Rotate(key.public()).to_node();
+    failpoints::around!("signedkey.upload", connection.query(upload).await)
         .map_err(|error| directory::unanswered(&error))?;
     tracing::info!(login = %core.log_id(login), "signed prekey replaced");
     Ok(())
@@ -158,7 +156,7 @@ pub(crate) async fn for_retry(core: &Arc<Core>, login: &str) -> Result<Bundle, H
     let mut batch = Batch::new();
     // Given away in the receipt: it must not be uploaded for others too.
     signal::prekey_uploaded(&mut batch, login, row.next_prekey_id);
-    core.store.commit(batch).await?;
+    failpoints::around!("retry.keys.commit", core.store.commit(batch).await)?;
     let prekey = match record {
         Some(record) => Some(
             PreKey::from_bytes(&record.record)
@@ -190,7 +188,10 @@ pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Not
             notices::wake(core, login, &peer);
             if let Some(running) = core.logins.get(login) {
                 // A lost ack only brings the notification again.
-                let _ = running.connection.send(notice.ack().to_node()).await;
+                let _ = failpoints::around!(
+                    "identity.ack",
+                    running.connection.send(notice.ack().to_node()).await
+                );
             }
         }
         Err(hold) => {
@@ -220,7 +221,7 @@ async fn renew(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
     }
     let mut batch = Batch::new();
     session.save(&mut batch, core.now());
-    core.store.commit(batch).await?;
+    failpoints::around!("identity.commit", core.store.commit(batch).await)?;
     Ok(())
 }
 

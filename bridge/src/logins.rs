@@ -159,6 +159,7 @@ impl Follower {
                     tracing::info!(login = %self.log_id, %reason, ?retry_in, "disconnected from the gatekeeper");
                 }
                 Event::Message(message) => {
+                    failpoints::pass!("incoming.take");
                     let peer = self.core.peer_id(message.sender());
                     self.core.typing.wrote(&self.core, &self.mxid, &peer);
                     self.core.incoming.take(&self.core, &self.mxid, message);
@@ -166,15 +167,22 @@ impl Follower {
                 Event::ChatState(state) => {
                     self.core.typing.contact(&self.core, &self.mxid, &state);
                 }
-                Event::Ack(ack) => self.acknowledged(&mut batch, &mut moved, &ack),
+                Event::Ack(ack) => {
+                    failpoints::pass!("ack.come");
+                    self.acknowledged(&mut batch, &mut moved, &ack);
+                }
                 Event::Receipt(receipt) if assumed::is_unsupported(&receipt) => {
                     self.unshown(receipt);
                 }
                 Event::Receipt(receipt) => {
+                    failpoints::pass!("receipt.come");
                     self.receipt(&mut batch, &mut moved, &receipt);
                     receipts.push(receipt);
                 }
-                Event::Retry(receipt) => self.retry(receipt),
+                Event::Retry(receipt) => {
+                    failpoints::pass!("retry.come");
+                    self.retry(receipt);
+                }
                 Event::LowPrekeys(left) => self.refill(left),
                 Event::IdentityChanged(notice) => {
                     let (core, login) = (self.core.clone(), self.mxid.clone());
@@ -192,6 +200,11 @@ impl Follower {
         if batch.is_empty() && receipts.is_empty() {
             return;
         }
+        if receipts.is_empty() {
+            failpoints::pass!("ack.commit");
+        } else {
+            failpoints::pass!("receipt.commit");
+        }
         let committed = self.core.store.submit(batch);
         // The next stanzas are read while the disk works; receipts are acknowledged only after it.
         let (connection, log_id) = (self.login.connection.clone(), self.log_id);
@@ -199,10 +212,18 @@ impl Follower {
         tokio::spawn(async move {
             match committed.await {
                 Ok(()) => {
+                    if receipts.is_empty() {
+                        failpoints::pass!("ack.committed");
+                    } else {
+                        failpoints::pass!("receipt.committed");
+                    }
                     moved.tell(&core, &mxid);
                     for receipt in receipts {
                         // A lost ack only brings the receipt again.
-                        let _ = connection.send(receipt.ack().to_node()).await;
+                        let _ = failpoints::around!(
+                            "receipt.ack",
+                            connection.send(receipt.ack().to_node()).await
+                        );
                     }
                 }
                 Err(error) => {

@@ -24,6 +24,8 @@ use crate::{
 
 /// Between two attempts to do what a user asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Rooms that are tried for a user: the bot may have left earlier ones.
+const ROOMS: u32 = 16;
 /// Failures of a command after which its sender is told that it is still being tried.
 const TOLD: u32 = 2;
 
@@ -267,16 +269,20 @@ async fn reply(
     };
     let txn_id = ids::transaction_id(user, "", cause, "reply");
     posting::put(&mut batch, &bot, room, txn_id, kind, &content, core.now());
-    bot.commit_with(batch).await?;
+    failpoints::around!("management.done", bot.commit_with(batch).await)?;
     core.wake_sends(room);
     Ok(())
 }
 
-/// Tells a user something in their chat with the bot, which is opened if there is none.
-pub(crate) async fn tell(core: &Arc<Core>, user: &str, text: &str) -> Result<(), Hold> {
+/// Tells a user something in their chat with the bot, which is opened if there is none; once for each `cause`, an event.
+pub(crate) async fn tell(
+    core: &Arc<Core>,
+    user: &str,
+    cause: &str,
+    text: &str,
+) -> Result<(), Hold> {
     let room = room(core, user).await?;
-    let cause = format!("{}{}", core.now(), text);
-    reply(core, &room, user, &cause, text, Batch::new()).await
+    reply(core, &room, user, cause, text, Batch::new()).await
 }
 
 /// A user's chat with the bot, which is opened if there is none.
@@ -284,18 +290,34 @@ pub(crate) async fn room(core: &Arc<Core>, user: &str) -> Result<OwnedRoomId, Ho
     if let Some(room) = room_of(core, user).await? {
         return Ok(room);
     }
-    let made = core
-        .bot_puppet()
-        .await?
-        .create_room(NewRoom {
-            invite: vec![core.user(user)?],
+    let (bot, id) = (core.bot_puppet().await?, core.user(user)?);
+    for attempt in 0..ROOMS {
+        // The alias makes it one room, however often this is tried.
+        let prefix = &core.config.appservice.ghost_prefix;
+        let alias = ids::portal_alias(prefix, user, "", attempt);
+        let new = NewRoom {
+            alias: Some(alias),
+            invite: vec![id.clone()],
             is_direct: true,
             encrypted: true,
             ..NewRoom::default()
-        })
-        .await?;
-    remember_room(core, user, &made.room_id).await?;
-    Ok(made.room_id)
+        };
+        let made = failpoints::around!("botroom.create", bot.create_room(new).await)?;
+        if made.existed {
+            match bot.invite(&made.room_id, &id).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                // The bot has left it: that room is over.
+                Err(_) => continue,
+            }
+        }
+        remember_room(core, user, &made.room_id).await?;
+        return Ok(made.room_id);
+    }
+    Err(Hold {
+        after: None,
+        reason: "no room can be made for a user and the bot".to_owned(),
+    })
 }
 
 /// Key under which a user's chat with the bot is remembered. A user has one before there is a login.

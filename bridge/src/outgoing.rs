@@ -235,7 +235,7 @@ async fn send(
         inbox::done(&mut batch, message.seq);
     }
     session.save(&mut batch, now);
-    core.store.commit(batch).await?;
+    failpoints::around!("outgoing.commit", core.store.commit(batch).await)?;
     drop(session);
     login.deliver();
     if let Some(room) = portal.room_id.as_deref() {

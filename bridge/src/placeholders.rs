@@ -39,10 +39,11 @@ async fn try_put(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> 
     for (stanza_id, _) in rows {
         ghost.prepare(&room, &core.readers(&portal)?).await?;
         let txn_id = ids::transaction_id(login, peer, &stanza_id, "placeholder");
-        let event = send(core, &ghost, &room, &txn_id).await?;
+        let event =
+            failpoints::around!("placeholder.send", send(core, &ghost, &room, &txn_id).await)?;
         let mut batch = Batch::new();
         undecryptable::set_placeholder(&mut batch, login, peer, &stanza_id, &event);
-        core.store.commit(batch).await?;
+        failpoints::around!("placeholder.commit", core.store.commit(batch).await)?;
     }
     Ok(())
 }

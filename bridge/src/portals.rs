@@ -91,16 +91,19 @@ async fn open_room(
     state.push(functional_members(core));
     for attempt in 0..ROOMS {
         let alias = ids::portal_alias(&core.config.appservice.ghost_prefix, login, peer, attempt);
-        let made = ghost
-            .create_room(NewRoom {
-                alias: Some(alias),
-                invite: vec![user.clone(), core.bot.clone()],
-                is_direct: true,
-                encrypted: true,
-                state: state.clone(),
-                ..NewRoom::default()
-            })
-            .await?;
+        let made = failpoints::around!(
+            "portal.room",
+            ghost
+                .create_room(NewRoom {
+                    alias: Some(alias),
+                    invite: vec![user.clone(), core.bot.clone()],
+                    is_direct: true,
+                    encrypted: true,
+                    state: state.clone(),
+                    ..NewRoom::default()
+                })
+                .await
+        )?;
         let room = made.room_id;
         if made.existed {
             match ghost.invite(&room, &user).await {
@@ -110,7 +113,7 @@ async fn open_room(
                 Err(_) => continue,
             }
         }
-        match bot.join(&room).await {
+        match failpoints::around!("portal.join", bot.join(&room).await) {
             Ok(()) => return Ok(room),
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(_) => continue,
@@ -170,7 +173,7 @@ async fn record(
             },
         ),
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("portal.commit", core.store.commit(batch).await)?;
     core.forget_portal(room);
     portals::by_peer(&core.store, login, peer)
         .await?
@@ -198,7 +201,7 @@ pub(crate) async fn member(
     };
     match change.membership.as_str() {
         "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
-            invited(core, room, &event.sender, &target).await?;
+            invited(core, room, &event, &target).await?;
         }
         "leave" | "ban" => {
             if let Some(portal) = core.portal_of(room).await? {
@@ -209,7 +212,7 @@ pub(crate) async fn member(
         }
         _ => {}
     }
-    core.store.commit(done).await?;
+    failpoints::around!("member.done", core.store.commit(done).await)?;
     Ok(())
 }
 
@@ -241,9 +244,10 @@ impl MemberEvent {
 async fn invited(
     core: &Arc<Core>,
     room: &RoomId,
-    sender: &str,
+    event: &inbox::Event,
     target: &UserId,
 ) -> Result<(), Hold> {
+    let sender = event.sender.as_str();
     if *target == *core.bot {
         // Into a portal it was invited by a ghost, and has joined already.
         if UserId::parse(sender).is_ok_and(|sender| core.config.is_own(&sender)) {
@@ -269,7 +273,7 @@ async fn invited(
                 "The chat with {} cannot be opened: {refusal}",
                 phone.international()
             );
-            management::tell(core, sender, &text).await?;
+            management::tell(core, sender, &event.event_id, &text).await?;
             // The invitation is turned down, so that it does not look as if somebody was there.
             match ghost.leave(room).await {
                 Ok(()) => Ok(()),
@@ -312,7 +316,7 @@ async fn adopt(
             )));
         }
     }
-    ghost.join(room).await?;
+    failpoints::around!("portal.adopt", ghost.join(room).await)?;
     if !ghost.is_encrypted(room).await? {
         let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
         match ghost
@@ -335,7 +339,7 @@ async fn adopt(
 /// Has the bot join a portal that a user opened, so that it can say there what goes wrong. Where the ghost may not
 /// invite it, the bot speaks in its own chat instead.
 async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bool, Hold> {
-    match ghost.invite(room, &core.bot).await {
+    match failpoints::around!("portal.invite", ghost.invite(room, &core.bot).await) {
         Ok(()) => {}
         Err(error) if error.is_retryable() => return Err(error.into()),
         Err(_) => {

@@ -123,12 +123,13 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     let mut held = None;
     let mut sent = Vec::new();
     for row in rows {
-        match deliver(core, room, &row).await {
+        match failpoints::around!("posting.send", deliver(core, room, &row).await) {
             Ok(event_id) => {
                 let mut batch = Batch::new();
                 sends::accepted(&mut batch, &row, &event_id);
                 // The next event goes while this is written: a crash in between only sends it again, and the
                 // homeserver knows its transaction id.
+                failpoints::pass!("posting.commit");
                 commits.push(core.store.submit(batch));
                 sent.extend(row.event.login.zip(row.event.peer));
             }
@@ -155,6 +156,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     }
     for commit in commits {
         commit.await?;
+        failpoints::pass!("posting.committed");
     }
     // What is about these events may have waited for their ids.
     sent.dedup();
@@ -185,6 +187,7 @@ async fn deliver(
         ..
     } = &row.event;
     let puppet = core.puppet(sender).await?;
+    let txn_id = failpoints::id(txn_id);
     let txn_id: &TransactionId = txn_id.as_str().into();
     let event_id = match row.event.method {
         sends::Method::Send => {

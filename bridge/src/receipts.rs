@@ -238,7 +238,7 @@ async fn mark(core: &Arc<Core>, portal: &Portal, room: &RoomId, until: Millis) -
                 );
             }
         }
-        core.store.commit(batch).await?;
+        failpoints::around!("read.commit", core.store.commit(batch).await)?;
         if !more {
             break;
         }
@@ -277,7 +277,7 @@ async fn try_seen(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold>
         return Ok(());
     };
     let ghost = core.ghost(&portal.ghost).await?;
-    match ghost.read(&room, &id).await {
+    match failpoints::around!("seen.send", ghost.read(&room, &id).await) {
         Err(error) if error.is_retryable() => return Err(error.into()),
         Err(error) => {
             tracing::info!(room = %core.log_id(room.as_str()), %error, "the homeserver refuses a read receipt");

@@ -118,7 +118,7 @@ impl Teller<'_> {
             );
         }
         if !batch.is_empty() {
-            core.store.commit(batch).await?;
+            failpoints::around!("status.commit", core.store.commit(batch).await)?;
         }
         Ok(count)
     }
@@ -263,7 +263,11 @@ impl Teller<'_> {
             core.ghost(&portal.ghost).await?
         };
         let kind = "com.beeper.message_send_status";
-        let sent = send(&speaker, &room, kind, content, &self.txn(about, part)).await;
+        let txn = self.txn(about, part);
+        let sent = failpoints::around!(
+            "status.send",
+            send(&speaker, &room, kind, content, &txn).await
+        );
         given_up(sent).map(drop)
     }
 

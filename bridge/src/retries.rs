@@ -64,10 +64,8 @@ pub(crate) async fn ask(core: &Arc<Core>, login: &str, ask: Ask) {
     match receipt.await {
         Ok(receipt) => {
             // It stands for the ack too: an ack after it would take the message that comes anew out of the mailbox.
-            let _ = running
-                .connection
-                .send(receipt.to_node(stanzas::Origin::Client))
-                .await;
+            let node = receipt.to_node(stanzas::Origin::Client);
+            let _ = failpoints::around!("retry.ask", running.connection.send(node).await);
         }
         Err(hold) => {
             tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a message cannot be asked for again");
@@ -169,7 +167,10 @@ async fn answer(core: &Arc<Core>, chat: &Chat, receipt: RetryReceipt) {
         notices::unusable_there(core, login, peer, &receipt.id, why).await;
     }
     if let Some(running) = core.logins.get(login) {
-        let _ = running.connection.send(receipt.ack().to_node()).await;
+        let _ = failpoints::around!(
+            "retry.ack",
+            running.connection.send(receipt.ack().to_node()).await
+        );
     }
 }
 
@@ -220,7 +221,7 @@ async fn try_answer(
         },
     );
     session.save(&mut batch, core.now());
-    core.store.commit(batch).await?;
+    failpoints::around!("retry.commit", core.store.commit(batch).await)?;
     drop(session);
     if let Some(running) = core.logins.get(login) {
         running.deliver();
@@ -250,7 +251,7 @@ async fn renew(
         Ok(()) => {
             let mut batch = Batch::new();
             session.save(&mut batch, core.now());
-            core.store.commit(batch).await?;
+            failpoints::around!("retry.session.commit", core.store.commit(batch).await)?;
         }
         Err(error) => {
             tracing::warn!(login = %core.log_id(login), %error, "a session could not be renewed")

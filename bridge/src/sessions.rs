@@ -127,7 +127,10 @@ impl Session {
 
     /// Opens the session with keys that were fetched.
     pub(crate) async fn establish(&mut self, bundle: &Bundle) -> Result<(), SessionError> {
-        self.keys.establish(&mut self.record, bundle).await?;
+        failpoints::around!(
+            "signal.establish",
+            self.keys.establish(&mut self.record, bundle).await
+        )?;
         self.changed = true;
         Ok(())
     }
@@ -153,7 +156,10 @@ impl Session {
         &mut self,
         content: &[u8],
     ) -> Result<gatekeeper::signal::Ciphertext, SessionError> {
-        let ciphertext = self.keys.encrypt(&mut self.record, content).await?;
+        let ciphertext = failpoints::around!(
+            "signal.encrypt",
+            self.keys.encrypt(&mut self.record, content).await
+        )?;
         self.changed = true;
         Ok(ciphertext)
     }
@@ -169,10 +175,12 @@ impl Session {
             EncKind::Msg => LocalKeys::default(),
             EncKind::PkMsg => self.local_keys(bytes).await?,
         };
-        let opened = self
-            .keys
-            .decrypt(&mut self.record, kind, bytes, &keys)
-            .await?;
+        let opened = failpoints::around!(
+            "signal.decrypt",
+            self.keys
+                .decrypt(&mut self.record, kind, bytes, &keys)
+                .await
+        )?;
         self.changed = true;
         if let Some(id) = opened.consumed_prekey {
             signal::delete_prekey(batch, &self.login, id);

@@ -169,7 +169,7 @@ impl Puppets {
             .display_name
             .filter(|name| Some(name) != shown.as_ref())
         {
-            puppet.set_display_name(&name).await?;
+            failpoints::around!("ghost.name", puppet.set_display_name(&name).await)?;
             let mut batch = Batch::new();
             ghosts::set_display_name(&mut batch, user.as_str(), Some(&name));
             self.inner.store.commit(batch).await?;
@@ -251,7 +251,7 @@ impl Puppets {
                 ghost
             }
         };
-        self.inner.store.commit(batch).await?;
+        failpoints::around!("ghost.row.commit", self.inner.store.commit(batch).await)?;
         Ok(ghost)
     }
 

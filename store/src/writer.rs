@@ -108,7 +108,7 @@ impl Writer {
 
     /// Makes the transaction durable, and counts it and its batches.
     async fn commit(&mut self, batches: usize) -> Result<(), Error> {
-        self.connection.commit().await?;
+        failpoints::around!("store.commit", self.connection.commit().await)?;
         metrics::counter!("gatehouse_commits_total").increment(1);
         metrics::counter!("gatehouse_committed_batches_total").increment(batches as u64);
         Ok(())

@@ -68,6 +68,39 @@ pub fn build() -> Result<Binaries> {
     }
 }
 
+/// The bridge with its failpoints (see the crate `failpoints`), built once per process, or the one that
+/// `GATEHOUSE_FAILPOINTS_BIN` names. It is a program of its own beside the one for use.
+///
+/// # Errors
+///
+/// When it does not build.
+pub fn with_failpoints() -> Result<&'static Path> {
+    static BUILT: OnceLock<Result<PathBuf>> = OnceLock::new();
+    let find = || match std::env::var_os("GATEHOUSE_FAILPOINTS_BIN") {
+        Some(given) => Ok(given.into()),
+        None => build_with_failpoints(),
+    };
+    match BUILT.get_or_init(find) {
+        Ok(program) => Ok(program),
+        Err(error) => Err(Error::new(error.to_string())),
+    }
+}
+
+/// Builds the bridge with its failpoints.
+///
+/// # Errors
+///
+/// When it does not build.
+pub fn build_with_failpoints() -> Result<PathBuf> {
+    const NAME: &str = "gatehouse-failpoints";
+    cache::progress("building gatehouse with its failpoints");
+    // Together with the sandbox, so that the dependencies are those that are built already.
+    let packages = ["gatehouse", "sandbox"];
+    let only = ["--bin", NAME, "--features", "gatehouse/failpoints"];
+    let built = cargo_build(&packages, &only, &[NAME])?;
+    built.into_iter().next().context("cargo built no program")
+}
+
 /// Builds packages whose program has the package's name; the programs come in the order of `packages`. `more` are
 /// further arguments for cargo, for instance `--release`.
 ///
@@ -75,9 +108,15 @@ pub fn build() -> Result<Binaries> {
 ///
 /// When they do not build; the compiler's messages went to standard error.
 pub fn build_programs(packages: &[&str], more: &[&str]) -> Result<Vec<PathBuf>> {
+    let more: Vec<&str> = ["--bins"].iter().chain(more).copied().collect();
+    cargo_build(packages, &more, packages)
+}
+
+/// Runs `cargo build` and gives the programs with these names.
+fn cargo_build(packages: &[&str], more: &[&str], programs: &[&str]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--bins"])
+        .arg("build")
         .args(packages.iter().flat_map(|name| ["--package", name]))
         .args(more)
         .args(["--message-format", "json-render-diagnostics"])
@@ -100,5 +139,5 @@ pub fn build_programs(packages: &[&str], more: &[&str]) -> Result<Vec<PathBuf>> 
             .and_then(|message| message["executable"].as_str().map(PathBuf::from))
             .context(format!("cargo built no program {name}"))
     };
-    packages.iter().map(|name| executable(name)).collect()
+    programs.iter().map(|name| executable(name)).collect()
 }

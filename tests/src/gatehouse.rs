@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::binaries::binaries;
+use crate::binaries::{binaries, with_failpoints};
 use crate::error::Context as _;
 use crate::process::{Process, private_file};
 use crate::sandbox::Addresses;
@@ -68,6 +68,8 @@ pub struct Options {
     pub more: String,
     /// More environment variables, for instance to override a key.
     pub environment: Vec<(String, String)>,
+    /// Whether it is the program that can be ended at its failpoints.
+    pub failpoints: bool,
 }
 
 impl Options {
@@ -90,6 +92,7 @@ pub struct Gatehouse {
     folder: PathBuf,
     ports: Ports,
     environment: Vec<(String, String)>,
+    failpoints: bool,
     process: Mutex<Option<Arc<Process>>>,
 }
 
@@ -115,6 +118,7 @@ impl Gatehouse {
             folder: folder.to_owned(),
             ports,
             environment: options.environment.clone(),
+            failpoints: options.failpoints,
             process: Mutex::default(),
         };
         gatehouse.run(&[
@@ -225,6 +229,54 @@ impl Gatehouse {
         }
     }
 
+    /// Has it end itself by SIGKILL at a failpoint: `name`, or `name:3` for the third passing from now on.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn kill_at(&self, point: &str) -> Result<()> {
+        // Whole at once: the bridge reads it whenever it passes a failpoint.
+        let new = self.folder.join("failpoint.new");
+        std::fs::write(&new, point)?;
+        std::fs::rename(new, self.failpoint())?;
+        Ok(())
+    }
+
+    /// Ends [`Gatehouse::kill_at`].
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be removed.
+    pub fn spare(&self) -> Result<()> {
+        match std::fs::remove_file(self.failpoint()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until it has ended itself at `point`.
+    ///
+    /// # Errors
+    ///
+    /// When it has not within `deadline`, or has ended in another way.
+    pub async fn wait_for_death(&self, point: &str, deadline: Duration) -> Result<()> {
+        let process = self.running().context("gatehouse does not run")?;
+        let status = wait::until(&format!("death at {point}"), deadline, || async {
+            process.exited()
+        })
+        .await?;
+        let name = point.split(':').next().unwrap_or(point);
+        let words = format!("failpoint {name}: killed");
+        let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
+        if killed && process.output()?.lines().any(|line| line == words) {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "gatehouse ended with {status} instead of at {point}\n{}",
+            process.tail(20)
+        )))
+    }
+
     /// Stops it from running without its knowing; [`Gatehouse::thaw`] lets it go on.
     pub fn freeze(&self) {
         if let Some(process) = self.running() {
@@ -282,11 +334,20 @@ impl Gatehouse {
     }
 
     fn command(&self) -> Result<Command> {
-        let mut command = Command::new(&binaries()?.gatehouse);
+        let program = match self.failpoints {
+            true => with_failpoints()?,
+            false => &binaries()?.gatehouse,
+        };
+        let mut command = Command::new(program);
         command
             .current_dir(&self.folder)
+            .env("GATEHOUSE_FAILPOINT", self.failpoint())
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
+    }
+
+    fn failpoint(&self) -> PathBuf {
+        self.folder.join("failpoint")
     }
 
     fn log_file(&self) -> PathBuf {

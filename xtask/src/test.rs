@@ -40,6 +40,7 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
     web::install()?;
     // Built as they are for use, before the tests that start them.
     let programs = binaries::build()?;
+    let with_failpoints = binaries::build_with_failpoints()?;
 
     cache::progress("running the tests");
     let mut command = steps::cargo();
@@ -50,7 +51,8 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
     command
         .args(&arguments.arguments)
         .env("GATEHOUSE_BIN", &programs.gatehouse)
-        .env("SANDBOX_BIN", &programs.sandbox);
+        .env("SANDBOX_BIN", &programs.sandbox)
+        .env("GATEHOUSE_FAILPOINTS_BIN", &with_failpoints);
     let (passed, failed, success) = count(&mut command)?;
     steps::say(format_args!("{passed} passed, {failed} failed"));
     if success && failed == 0 {

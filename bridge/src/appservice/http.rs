@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use failpoints::Breakage;
 use http::{HeaderMap, StatusCode, header};
 use ruma::{RoomAliasId, UserId};
 use serde::Deserialize;
@@ -213,7 +214,15 @@ async fn transaction(
     metrics::counter!("gatehouse_transactions_total").increment(1);
     metrics::counter!("gatehouse_transaction_events_total")
         .increment(transaction.events.len() as u64);
+    if failpoints::is_broken(Breakage::EarlyAnswers) {
+        tokio::spawn(async move {
+            tokio::time::sleep(failpoints::LATE).await;
+            state.sink.transaction(&txn_id, transaction).await
+        });
+        return Ok(empty());
+    }
     state.sink.transaction(&txn_id, transaction).await?;
+    failpoints::pass!("transaction.answer");
     Ok(empty())
 }
 

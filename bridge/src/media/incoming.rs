@@ -309,7 +309,7 @@ async fn attach(ghost: &Puppet, plain: &[u8]) -> Result<Attached, Broken> {
 async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, Broken> {
     let size = media.file.length;
     let url = download_url(&core.profile.media.host, &media.file);
-    let request = core.media.client.get(url).send().await;
+    let request = failpoints::around!("fetching.download", core.media.client.get(url).send().await);
     let response = request.map_err(|error| {
         let away = error.is_connect();
         // Without the address: its path is a secret of the chat.
@@ -341,6 +341,7 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, B
         let piece = receiver.recv().await?;
         Some((Ok::<Bytes, std::io::Error>(piece), receiver))
     });
+    failpoints::pass!("fetching.upload");
     let upload = ghost.upload(size, body);
     let (mut pump, mut upload) = (std::pin::pin!(pump), std::pin::pin!(upload));
     let mut keys = None;
@@ -357,6 +358,7 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, B
             result = &mut upload => break result?,
         }
     };
+    failpoints::pass!("fetching.uploaded");
     let Some(keys) = keys else {
         return Err(Broken::File(Hold {
             after: None,

@@ -225,7 +225,8 @@ async fn try_carry(
         let refusal = crate::translate::Refusal::TooLarge { limit };
         Broken::Lost(refusal.to_string())
     };
-    let (mut download, decryptor) = begin(&ghost, &attachment.source).await?;
+    let (mut download, decryptor) =
+        failpoints::around!("hosting.download", begin(&ghost, &attachment.source).await)?;
     if download.length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
@@ -251,7 +252,7 @@ async fn try_carry(
         Some(source) => small_picture(&ghost, source).await,
         None => None,
     };
-    let reference = file.finish().await?;
+    let reference = failpoints::around!("hosting.file", file.finish().await)?;
     let mut keys = Zeroizing::new([0; 64]);
     keys.iter_mut()
         .zip(key.as_bytes().iter().chain(&sums.sha256))
@@ -275,7 +276,8 @@ async fn try_carry(
             expires_ts: now.saturating_add(retention),
         },
     );
-    if let Err(error) = core.store.commit(batch).await {
+    let committed = failpoints::around!("hosting.commit", core.store.commit(batch).await);
+    if let Err(error) = committed {
         // Nobody will ask for it.
         let _ = core.media.folder.remove(&reference).await;
         return Err(error.into());

@@ -77,7 +77,8 @@ async fn send(
     bytes: Bytes,
     patience: Duration,
 ) -> Result<(), DisconnectReason> {
-    match tokio::time::timeout(patience, channel.write(bytes)).await {
+    let writing = tokio::time::timeout(patience, channel.write(bytes));
+    match failpoints::around!("wire.write", writing.await) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(DisconnectReason::Transport(error.to_string())),
         Err(_) => Err(DisconnectReason::Stalled),

@@ -61,10 +61,8 @@ impl Puppet {
     ) -> Result<DecryptedEvent, DecryptError> {
         self.usable()?;
         let (session_id, message_index) = position(event)?;
-        let decrypted = self
-            .machine
-            .decrypt_room_event(event, room, &SETTINGS)
-            .await
+        let decrypting = self.machine.decrypt_room_event(event, room, &SETTINGS);
+        let decrypted = failpoints::around!("megolm.decrypt", decrypting.await)
             .map_err(|error| refused(error, session_id.clone()))?;
         read(decrypted, session_id, message_index)
     }

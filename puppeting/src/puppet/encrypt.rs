@@ -145,9 +145,9 @@ impl Puppet {
             .machine
             .share_room_key(room, users(), settings.clone())
             .await?;
-        self.commit().await?;
+        failpoints::around!("megolm.share.commit", self.commit().await)?;
         for request in &requests {
-            self.send_to_devices(request).await?;
+            failpoints::around!("megolm.share.send", self.send_to_devices(request).await)?;
         }
         // That the key is out need not be durable before it is used: the same request would be sent again.
         self.remember(room, recipients, &settings, devices_epoch)
@@ -260,7 +260,8 @@ impl Puppet {
             .encrypt_room_event_raw(room, event_type, &content);
         // The library asserts that the session is alive. `spend` has made sure of it, but a panic here would take the
         // whole portal with it if the clock were set forward by days in between.
-        match AssertUnwindSafe(encrypting).catch_unwind().await {
+        let encrypting = AssertUnwindSafe(encrypting).catch_unwind();
+        match failpoints::around!("megolm.encrypt", encrypting.await) {
             Ok(Ok(encrypted)) => Ok(encrypted.content),
             Ok(Err(matrix_sdk_crypto::MegolmError::Store(error))) => Err(error.into()),
             Ok(Err(_)) => Err(PuppetError::Crypto("cannot encrypt".to_owned())),

@@ -93,9 +93,9 @@ impl Puppet {
         let Some((id, request)) = self.machine.get_missing_sessions(users).await? else {
             return Ok(false);
         };
-        let answer = self.call(request).await?;
+        let answer = failpoints::around!("megolm.claim", self.call(request).await)?;
         self.machine.mark_request_as_sent(&id, &answer).await?;
-        self.commit().await?;
+        failpoints::around!("megolm.claimed.commit", self.commit().await)?;
         Ok(true)
     }
 
@@ -110,7 +110,7 @@ impl Puppet {
                 let mut query = get_keys::v3::Request::new();
                 query.device_keys = request.device_keys.clone();
                 query.timeout = request.timeout;
-                let answer = self.call(query).await?;
+                let answer = failpoints::around!("megolm.query", self.call(query).await)?;
                 self.machine.mark_request_as_sent(id, &answer).await?;
                 // Whoever prepared a room with the old list prepares it anew.
                 self.devices_changed();
@@ -157,7 +157,7 @@ impl Puppet {
         for key in spare {
             request.one_time_keys.remove(&key);
         }
-        let mut answer = match self.call(request).await {
+        let mut answer = match failpoints::around!("ghost.keys", self.call(request).await) {
             Ok(answer) => answer,
             Err(error) if is_taken(&error) => {
                 warn!(user = %self.log_id(), "the homeserver has other keys for this device");

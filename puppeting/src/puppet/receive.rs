@@ -116,7 +116,7 @@ impl Puppet {
         self.machine
             .update_tracked_users(strangers.iter().map(AsRef::as_ref))
             .await?;
-        self.commit().await?;
+        failpoints::around!("machine.commit", self.commit().await)?;
         if strangers.is_empty() {
             self.pump_soon();
         } else if let Err(error) = self.pump().await {

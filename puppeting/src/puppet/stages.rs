@@ -49,12 +49,13 @@ pub(crate) async fn complete(
 ) -> Result<Arc<Puppet>, PuppetError> {
     for _ in 0..DEVICES {
         if ghost.stage == Stage::New {
-            register(homeserver, user).await?;
+            failpoints::around!("ghost.register", register(homeserver, user).await)?;
             forget_devices(homeserver, user).await?;
             advance(store, &mut ghost, Stage::Registered).await?;
         }
         if ghost.stage == Stage::Registered {
-            make_device(homeserver, user, ghost.device_id.as_str().into()).await?;
+            let device = ghost.device_id.as_str().into();
+            failpoints::around!("ghost.device", make_device(homeserver, user, device).await)?;
             advance(store, &mut ghost, Stage::Device).await?;
         }
         let device: OwnedDeviceId = ghost.device_id.as_str().into();
@@ -93,7 +94,7 @@ async fn advance(store: &Store, ghost: &mut Ghost, stage: Stage) -> Result<(), P
     ghost.stage = stage;
     let mut batch = Batch::new();
     ghosts::set_stage(&mut batch, &ghost.mxid, stage);
-    store.commit(batch).await?;
+    failpoints::around!("ghost.stage.commit", store.commit(batch).await)?;
     Ok(())
 }
 
@@ -161,12 +162,12 @@ async fn publish(puppet: &Arc<Puppet>, ghost: &mut Ghost) -> Result<(), PuppetEr
     let _one = puppet.exchange.lock().await;
     make_fallback_key(puppet).await?;
     let requests = puppet.machine.bootstrap_cross_signing(false).await?;
-    puppet.commit().await?;
+    failpoints::around!("ghost.keys.commit", puppet.commit().await)?;
     upload_all(puppet, ghost, requests).await?;
     ghost.stage = Stage::Signed;
     let mut batch = Batch::new();
     ghosts::set_stage(&mut batch, &ghost.mxid, Stage::Signed);
-    puppet.commit_with(batch).await?;
+    failpoints::around!("ghost.signed.commit", puppet.commit_with(batch).await)?;
     info!(user = %puppet.log_id(), "device cross-signed");
     Ok(())
 }
@@ -195,9 +196,8 @@ async fn upload_all(
     requests: CrossSigningBootstrapRequests,
 ) -> Result<(), PuppetError> {
     if ghost.stage == Stage::Device {
-        let answer = puppet
-            .call(signing_keys(requests.upload_signing_keys_req)?)
-            .await?;
+        let request = signing_keys(requests.upload_signing_keys_req)?;
+        let answer = failpoints::around!("ghost.crosssigning", puppet.call(request).await)?;
         let id = ruma::TransactionId::new();
         puppet
             .machine
@@ -213,7 +213,8 @@ async fn upload_all(
         ghosts::set_stage(&mut batch, &ghost.mxid, Stage::Keys);
         puppet.commit_with(batch).await?;
     }
-    let answer = puppet.call(requests.upload_signatures_req).await?;
+    let request = requests.upload_signatures_req;
+    let answer = failpoints::around!("ghost.signature", puppet.call(request).await)?;
     if !answer.failures.is_empty() {
         return Err(PuppetError::Crypto(
             "the homeserver refused the device's signature".to_owned(),

@@ -1,0 +1,266 @@
+//! The list of places.
+
+/// A place at which a test can end the bridge: before and after a step, or where something is about to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, as in the code.
+    pub name: &'static str,
+    /// What follows the name: `.before` and `.after` of a step, otherwise nothing.
+    pub sides: &'static [&'static str],
+    /// What happens there.
+    pub about: &'static str,
+}
+
+const fn step(name: &'static str, about: &'static str) -> Place {
+    Place {
+        name,
+        sides: &[".before", ".after"],
+        about,
+    }
+}
+
+const fn place(name: &'static str, about: &'static str) -> Place {
+    Place {
+        name,
+        sides: &[""],
+        about,
+    }
+}
+
+/// All of them.
+pub const ALL: &[Place] = &[
+    // From the homeserver into the inbox.
+    step(
+        "transaction.commit",
+        "the commit of a transaction to the inbox",
+    ),
+    place(
+        "transaction.answer",
+        "a transaction is durable and about to be answered",
+    ),
+    place(
+        "inbox.take",
+        "events were taken out of the inbox to be handled",
+    ),
+    step(
+        "management.done",
+        "the commit that takes an answered command out of the inbox, with its answer",
+    ),
+    step(
+        "member.done",
+        "the commit that takes a change of membership out of the inbox",
+    ),
+    place(
+        "todevice.take",
+        "to-device messages were taken out of the inbox",
+    ),
+    step(
+        "todevice.done",
+        "the commit that takes handed-over to-device messages out of the inbox",
+    ),
+    step(
+        "devices.done",
+        "the commit that takes handed-over device lists and key counts out of the inbox",
+    ),
+    step(
+        "catchup.commit",
+        "the commit of what was found in the rooms and came in no transaction",
+    ),
+    // Megolm and the devices of ghosts.
+    step(
+        "machine.commit",
+        "the commit of what a device has heard: room keys, device lists",
+    ),
+    step("megolm.decrypt", "the decryption of an event"),
+    step("megolm.encrypt", "a step of a room's ratchet"),
+    step(
+        "megolm.share.commit",
+        "the commit of a new room key, before anybody has it",
+    ),
+    step(
+        "megolm.share.send",
+        "the to-device request that hands out a room key",
+    ),
+    step(
+        "megolm.claim",
+        "the request for one-time keys of other devices",
+    ),
+    step(
+        "megolm.claimed.commit",
+        "the commit of Olm sessions made with claimed keys",
+    ),
+    step("megolm.query", "the request for device lists"),
+    step(
+        "ghost.row.commit",
+        "the commit of a new ghost's name, before anybody hears of it",
+    ),
+    step("ghost.register", "the registration of a ghost"),
+    step(
+        "ghost.stage.commit",
+        "the commit of a step in the making of a ghost",
+    ),
+    step("ghost.device", "the making of a ghost's device"),
+    step(
+        "ghost.keys.commit",
+        "the commit of a ghost's new keys, before they are published",
+    ),
+    step(
+        "ghost.crosssigning",
+        "the upload of a ghost's cross-signing keys",
+    ),
+    step(
+        "ghost.keys",
+        "the upload of a ghost's device key, one-time keys and fallback key",
+    ),
+    step("ghost.signature", "the upload of the device's signature"),
+    step(
+        "ghost.signed.commit",
+        "the commit that says that a ghost's device is signed",
+    ),
+    step("ghost.name", "the request that sets a ghost's name"),
+    // Matrix to WhatsApp.
+    step("contact.commit", "the commit of a contact's address"),
+    step(
+        "portal.adopt",
+        "a ghost joins the room that a user made for it",
+    ),
+    step("portal.invite", "the bot is invited into such a room"),
+    step("portal.commit", "the commit of a portal"),
+    step("signal.bundle", "the request for the keys of a contact"),
+    step("signal.establish", "the opening of a Signal session"),
+    step("signal.encrypt", "a step of a Signal ratchet, to encrypt"),
+    step(
+        "outgoing.commit",
+        "the commit of ratchet, stanzas, message rows and handled events",
+    ),
+    step(
+        "delivery.send",
+        "the handing of a stanza of the outbox to the connection",
+    ),
+    step("wire.write", "the writing of stanzas to the socket"),
+    place("ack.come", "an ack of the gatekeeper has come"),
+    place(
+        "ack.commit",
+        "acknowledged stanzas are about to be taken out of the outbox",
+    ),
+    place(
+        "ack.committed",
+        "acknowledged stanzas are out of the outbox",
+    ),
+    step(
+        "status.send",
+        "the status event that says what became of a message",
+    ),
+    step(
+        "status.commit",
+        "the commit that says that a status was told",
+    ),
+    step(
+        "read.commit",
+        "the commit of what the user has read, with the receipt for the contact",
+    ),
+    // A file to WhatsApp.
+    step(
+        "hosting.download",
+        "the request for a file at the homeserver",
+    ),
+    step(
+        "hosting.file",
+        "a whole file gets its name in the media folder",
+    ),
+    step("hosting.commit", "the commit of a hosted file"),
+    // Receipts from WhatsApp.
+    place("receipt.come", "a receipt has come"),
+    place(
+        "receipt.commit",
+        "what receipts say is about to be written down",
+    ),
+    place("receipt.committed", "what receipts say is written down"),
+    step("receipt.ack", "the ack of a receipt"),
+    step("seen.send", "the read marker that a ghost sets"),
+    place("retry.come", "a retry receipt has come"),
+    step(
+        "retry.session.commit",
+        "the commit of a session renewed for a retry receipt",
+    ),
+    step("retry.commit", "the commit of a message encrypted anew"),
+    step("retry.ack", "the ack of a retry receipt"),
+    step("identity.commit", "the commit of a contact's new identity"),
+    step("identity.ack", "the ack of a contact's new identity"),
+    // WhatsApp to Matrix.
+    place("incoming.take", "a message has come"),
+    step("signal.decrypt", "a step of a Signal ratchet, to decrypt"),
+    step(
+        "incoming.commit",
+        "the commit of ratchets, event to send and message row",
+    ),
+    step(
+        "incoming.receipt",
+        "the delivery receipt that takes a message out of the gatekeeper's mailbox",
+    ),
+    step("retry.ask", "a retry receipt of ours"),
+    step(
+        "retry.keys.commit",
+        "the commit of a prekey made for a retry receipt",
+    ),
+    step(
+        "placeholder.send",
+        "the event that stands for a message that cannot be read yet",
+    ),
+    step(
+        "placeholder.commit",
+        "the commit of a placeholder's event id",
+    ),
+    step(
+        "portal.room",
+        "the making of a portal's room, with the invitation of its user",
+    ),
+    step("portal.join", "the bot joins a portal"),
+    step("posting.send", "the request that puts an event into a room"),
+    place(
+        "posting.commit",
+        "an event was accepted, and that is about to be written down",
+    ),
+    place(
+        "posting.committed",
+        "it is written down that an event was accepted",
+    ),
+    // A file to Matrix.
+    step(
+        "fetching.download",
+        "the request for a file at the media server",
+    ),
+    place(
+        "fetching.upload",
+        "the upload of a file to the homeserver is about to begin",
+    ),
+    place("fetching.uploaded", "a file is at the homeserver"),
+    // Enlistment and the keys at the gatekeeper.
+    step("botroom.create", "the making of the bot's room with a user"),
+    step("consent.commit", "the commit of a user's consent"),
+    step(
+        "enlist.keys.commit",
+        "the commit of a login's new keys, before anybody hears of them",
+    ),
+    step("enlist.request", "the enlistment at the gatekeeper"),
+    step(
+        "enlist.commit",
+        "the commit of the identity that the gatekeeper gave",
+    ),
+    step(
+        "prekeys.make.commit",
+        "the commit of new one-time prekeys, before they are published",
+    ),
+    step("prekeys.upload", "the upload of one-time prekeys"),
+    step(
+        "prekeys.uploaded.commit",
+        "the commit that says that prekeys were uploaded",
+    ),
+    step(
+        "signedkey.commit",
+        "the commit of a new signed prekey, before it is published",
+    ),
+    step("signedkey.upload", "the upload of a new signed prekey"),
+    // All of them.
+    step("store.commit", "any commit of the database"),
+];
