@@ -135,7 +135,7 @@ impl Account {
         let faults = world.faults();
         let delay = Duration::from_millis(faults.delay_ms);
         let mut inner = self.lock();
-        let from = node.jid("from");
+        let from = node.jid("from").map(|from| from.without_device());
         let is_message = Class::of(&node.tag) == Some(Class::Message);
         if inner.gone || (is_message && from.is_some_and(|from| inner.blocked.contains(&from))) {
             return;
@@ -160,7 +160,7 @@ impl Account {
         if let Some(session) = &inner.session
             && !node
                 .jid("from")
-                .is_some_and(|from| inner.blocked.contains(&from))
+                .is_some_and(|from| inner.blocked.contains(&from.without_device()))
         {
             session.reply_if_room(node);
         }
@@ -275,14 +275,12 @@ impl Account {
 
     /// Whether a stanza is new. The same one again (`what` names it) is not.
     pub(crate) fn is_new(&self, what: &(impl Hash + ?Sized)) -> bool {
-        let mut hasher = DefaultHasher::new();
-        what.hash(&mut hasher);
-        self.lock().accepted.insert(hasher.finish())
+        self.lock().accepted.is_new(what)
     }
 }
 
 /// The end of a connection whose keys are not the user's any more.
-fn device_removed() -> Node {
+pub(crate) fn device_removed() -> Node {
     StreamError {
         code: Some(401),
         conflict: Some("device_removed".to_owned()),
@@ -292,12 +290,19 @@ fn device_removed() -> Node {
 
 /// The newest of a stream of hashes.
 #[derive(Debug, Default)]
-struct Remembered {
+pub(crate) struct Remembered {
     known: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
 impl Remembered {
+    /// Whether `what` has not been seen yet.
+    pub(crate) fn is_new(&mut self, what: &(impl Hash + ?Sized)) -> bool {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        self.insert(hasher.finish())
+    }
+
     fn insert(&mut self, hash: u64) -> bool {
         if !self.known.insert(hash) {
             return false;

@@ -39,3 +39,13 @@ impl EnlistFailure {
         }
     }
 }
+
+/// Before the number of a partner's user it makes the phone number under which stock clients see the
+/// user. No country has it, and what comes out has more digits than a phone number may have.
+pub const ALIAS_PREFIX: &str = "999";
+
+/// The first digit of the opaque number (LID) that stands for a phone; fifteen digits follow.
+pub const PHONE_LID_PREFIX: &str = "7";
+
+/// Seconds for which a stock client may keep the settings that it is told.
+pub const PROPS_REFRESH: u64 = 86_400;

@@ -1,4 +1,5 @@
-//! The chat channel: one connection of one partner user, from its first byte to its end.
+//! The chat channel: one connection of one partner user, or of a stock client that is a phone, from its
+//! first byte to its end.
 //!
 //! A connection is one task with two halves that run side by side: the reading half decrypts,
 //! handles each stanza at once and leaves the answers with the [`Session`]; the writing half sends
@@ -8,8 +9,10 @@
 mod iq;
 mod login;
 mod offline;
+mod party;
 mod route;
 mod session;
+mod stock;
 mod transport;
 mod wire;
 mod writer;
@@ -30,10 +33,11 @@ use tracing::debug;
 pub(crate) use self::session::Session;
 use self::{
     login::Login,
+    party::Party,
     transport::{Reader, Writer},
     wire::Wire,
 };
-use crate::{account::Account, world::World};
+use crate::world::World;
 
 /// Time that a client has for the whole handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -101,7 +105,7 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
         receiver,
     } = login;
     let mut wire = Wire::new(sender, world.seed ^ number, world.variety);
-    let (account, success) = match login::admit(&world, &client_static, &payload).await {
+    let (party, welcome) = match login::admit(&world, &client_static, &payload).await {
         Ok(admitted) => admitted,
         Err(refusal) => {
             world.events.emit("login_refused", || {
@@ -118,21 +122,20 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
             return;
         }
     };
-    let session = Arc::new(Session::new(number, success.active));
-    session.reply(success.node);
-    session.reply(success.routing);
-    account.connect(&session, success.read_receipts, world.clock.now_ms());
+    let session = Arc::new(Session::new(number, welcome.active));
+    session.reply(welcome.node);
+    session.reply(welcome.routing);
+    party.connect(&world, &session);
     world.touch();
     if let Some(code) = world.take_waiting_stream_error() {
         session.end(gatekeeper::stanzas::StreamError::code(code).to_node());
     }
-    world.events.emit(
-        "connected",
-        || json!({"user": account.identifier, "jid": account.jid, "connection": number}),
-    );
+    world
+        .events
+        .emit("connected", || party.told(json!({"connection": number})));
     let ended = tokio::select! {
-        ended = read(&world, &account, &session, &mut reader, &mut decoder, receiver) => ended,
-        ended = writer::write(&world, &account, &session, &mut writer, &mut wire) => {
+        ended = read(&world, &party, &session, &mut reader, &mut decoder, receiver) => ended,
+        ended = writer::write(&world, &party, &session, &mut writer, &mut wire) => {
             match ended {
                 Ok(()) => Ended::BySandbox,
                 Err(ended) => ended,
@@ -147,11 +150,10 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
         say_goodbye(&mut reader, &mut writer, &mut wire, &last).await;
     }
     debug!(connection = number, %ended, "connection ended");
-    account.disconnect(&world, &session);
+    party.disconnect(&world, &session);
     world.touch();
     world.events.emit("disconnected", || {
-        json!({"user": account.identifier, "jid": account.jid, "connection": number,
-               "cause": ended.to_string()})
+        party.told(json!({"connection": number, "cause": ended.to_string()}))
     });
 }
 
@@ -182,14 +184,14 @@ async fn say_goodbye(reader: &mut Reader, writer: &mut Writer, wire: &mut Wire, 
 /// Reads stanzas and handles them until the connection ends.
 async fn read(
     world: &Arc<World>,
-    account: &Arc<Account>,
+    party: &Party,
     session: &Session,
     reader: &mut Reader,
     decoder: &mut FrameDecoder,
     mut receiver: noise::Receiver,
 ) -> Ended {
     loop {
-        match frames(world, account, session, decoder, &mut receiver) {
+        match frames(world, party, session, decoder, &mut receiver) {
             Ok(()) => {}
             Err(ended) => return ended,
         }
@@ -209,7 +211,7 @@ async fn read(
 /// Handles every whole frame that has come.
 fn frames(
     world: &Arc<World>,
-    account: &Arc<Account>,
+    party: &Party,
     session: &Session,
     decoder: &mut FrameDecoder,
     receiver: &mut noise::Receiver,
@@ -236,7 +238,7 @@ fn frames(
         if cut && world.dice.strikes(0.5) {
             return Err(Ended::BySandbox);
         }
-        route::handle(world, account, session, &node);
+        party.handle(world, session, &node);
         if cut {
             return Err(Ended::BySandbox);
         }
@@ -253,4 +255,13 @@ fn is_counted(node: &Node) -> bool {
 pub(crate) struct Refusal {
     failure: Failure,
     cause: &'static str,
+}
+
+impl Refusal {
+    fn new(reason: u16, cause: &'static str) -> Self {
+        Self {
+            failure: Failure::new(reason),
+            cause,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod chat;
 mod client;
+mod credentials;
 mod drive;
 mod phone;
 mod send;
@@ -21,6 +22,7 @@ Examples:
   sandbox phone +4915112345678 send @alice:localhost \"hi\"
   sandbox phone +4915112345678 send @alice:localhost --image cat.png --caption \"my cat\"
   sandbox phone +4915112345678 chat @alice:localhost
+  sandbox credentials +4915112345678 --out bea
   sandbox faults --drop-connection-every 20 --seed 7
   sandbox clock --advance 31d";
 
@@ -38,6 +40,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Make a phone, or do what its owner would do with it
     Phone(phone::PhoneArgs),
+    /// Make keys with which a stock WhatsApp client logs in as a phone
+    Credentials(credentials::CredentialsArgs),
     /// List the phones
     Phones(At),
     /// List the partners, their users, and what waits for them
@@ -82,6 +86,7 @@ pub async fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run().await,
         Command::Phone(phone) => phone.run().await,
+        Command::Credentials(credentials) => credentials.run().await,
         Command::Phones(at) => drive::phones(&at.client()).await,
         Command::Partners(at) => drive::partners(&at.client()).await,
         Command::Faults(faults) => faults.run().await,

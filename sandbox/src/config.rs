@@ -14,6 +14,10 @@ pub struct Config {
     pub control: SocketAddr,
     /// Where the gatekeeper's HTTP side listens: enlistment, key set and the chat's WebSocket.
     pub http: SocketAddr,
+    /// Where the HTTP side listens over TLS, for stock clients.
+    pub https: SocketAddr,
+    /// Names in the certificate of that side, besides the local ones.
+    pub tls_names: Vec<String>,
     /// Where the chat listens for plain TCP.
     pub tcp: SocketAddr,
     /// The services that have signed an agreement.
@@ -38,6 +42,8 @@ impl Default for Config {
         Self {
             control: free,
             http: free,
+            https: free,
+            tls_names: Vec::new(),
             tcp: free,
             partners: Vec::new(),
             state: None,

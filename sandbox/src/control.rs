@@ -11,6 +11,7 @@ mod messages;
 mod page;
 mod phones;
 mod server;
+mod stock;
 
 use std::sync::Arc;
 
@@ -36,12 +37,16 @@ pub struct Addresses {
     pub control: String,
     /// Base address of the gatekeeper's HTTP side.
     pub http: String,
+    /// The same over TLS, for stock clients.
+    pub https: String,
     /// Where users are enlisted.
     pub enlistment: String,
     /// The key set that verifies pushes.
     pub jwks: String,
     /// The chat's WebSocket.
     pub chat: String,
+    /// The same over TLS.
+    pub chat_tls: String,
     /// The chat over plain TCP.
     pub chat_tcp: String,
     /// The page that shows a phone, up to its number.
@@ -84,6 +89,11 @@ pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
         .route("/control/phones/{number}/typing", post(phones::typing))
         .route("/control/phones/{number}/block", post(phones::block))
         .route("/control/phones/{number}/identity", post(phones::identity))
+        .route(
+            "/control/phones/{number}/credentials",
+            post(stock::credentials),
+        )
+        .route("/control/certificate", get(stock::certificate))
         .route("/control/phones/{number}/options", post(phones::options))
         .route("/", get(page::front))
         .route("/phone", get(page::list))

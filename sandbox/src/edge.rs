@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, State, WebSocketUpgrade},
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path, Query, State, WebSocketUpgrade},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -44,6 +44,7 @@ pub(crate) fn router(world: Arc<World>, connections: TaskTracker) -> Router {
         .route(CHAT_PATH, get(chat))
         .route(media::FILE_PATH, get(file))
         .route(media::DOWNLOAD_PATH, get(download))
+        .route(media::UPLOAD_PATH, post(upload))
         // More than a form may have, so that one that is too long is answered as a form is.
         .layer(DefaultBodyLimit::max(8 * MAX_FORM))
         .with_state(Context { world, connections })
@@ -115,6 +116,16 @@ async fn download(
     headers: HeaderMap,
 ) -> Response {
     media::download(world, method, path, headers).await
+}
+
+/// A file of a stock client.
+async fn upload(
+    State(Context { world, .. }): State<Context>,
+    path: Path<(String, String)>,
+    claim: Query<media::Claim>,
+    body: Body,
+) -> Response {
+    media::upload(world, path, claim, body).await
 }
 
 /// The chat.

@@ -36,6 +36,8 @@ mod phone;
 mod push;
 mod record;
 mod state;
+mod stock;
+mod tls;
 mod world;
 
 use std::{
@@ -46,6 +48,7 @@ use std::{
     time::Duration,
 };
 
+use axum::serve::Listener;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -58,6 +61,7 @@ use self::{
     keys::ServerKeys,
     media::Files,
     record::Recorder,
+    tls::{Certificate, TlsListener},
     world::{Parts, Work, World},
 };
 pub use self::{
@@ -73,6 +77,7 @@ pub use self::{
         log::{Card, Encrypted, Entry, MediaState, Place, Reaction, Status},
     },
     state::StateError,
+    tls::TlsError,
 };
 
 /// Time that connections get to say goodbye when the sandbox stops.
@@ -126,6 +131,9 @@ pub enum StartError {
     /// The keys cannot be made.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The state file cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
@@ -154,12 +162,15 @@ impl Sandbox {
                 source,
             })?,
         };
-        let saved = config
+        let mut saved = config
             .state
             .as_deref()
             .map(state::load)
             .transpose()?
             .flatten();
+        let kept = saved.as_mut().and_then(state::Saved::take_certificate);
+        let certificate = Certificate::for_names(kept, &config.tls_names)?;
+        let acceptor = certificate.acceptor()?;
         let (keys, clock) = match &saved {
             Some(saved) => (saved.keys()?, Clock::ahead_by(saved.ahead_ms())),
             None => (ServerKeys::generate()?, Clock::default()),
@@ -171,6 +182,7 @@ impl Sandbox {
             http,
             media_http,
             files,
+            certificate,
         };
         let (world, Work { pushed, wanted }) = World::new(&config, parts);
         let world = Arc::new(world);
@@ -180,9 +192,11 @@ impl Sandbox {
 
         let control = listen("control", config.control).await?;
         let http = listen("http", config.http).await?;
+        let https = listen("https", config.https).await?;
         let tcp = listen("tcp", config.tcp).await?;
-        let addresses = addresses(&world, &control.1, &http.1, &tcp.1);
-        world.listens_at(&addresses.http);
+        let addresses = addresses(&world, &control.1, &http.1, &https.1, &tcp.1);
+        world.listens_at(&addresses.http, &addresses.https);
+        let (https, handshakes) = TlsListener::new(https.0, https.1, acceptor);
 
         let connections = TaskTracker::new();
         let stopping = world.stopping.clone();
@@ -199,6 +213,13 @@ impl Sandbox {
                 edge::router(Arc::clone(&world), connections.clone()),
                 &world,
             ),
+            serve(
+                "https",
+                https,
+                edge::router(Arc::clone(&world), connections.clone()),
+                &world,
+            ),
+            tokio::spawn(until(stopping.clone(), handshakes)),
             tokio::spawn(accept(Arc::clone(&world), tcp.0, connections.clone())),
             tokio::spawn(until(
                 stopping.clone(),
@@ -272,14 +293,17 @@ fn addresses(
     world: &World,
     control: &SocketAddr,
     http: &SocketAddr,
+    https: &SocketAddr,
     tcp: &SocketAddr,
 ) -> Addresses {
     Addresses {
         control: format!("http://{control}"),
         http: format!("http://{http}"),
+        https: format!("https://{https}"),
         enlistment: format!("http://{http}{ENLIST_PATH}"),
         jwks: format!("http://{http}{JWKS_PATH}"),
         chat: format!("ws://{http}{CHAT_PATH}"),
+        chat_tls: format!("wss://{https}{CHAT_PATH}"),
         chat_tcp: format!("tcp://{tcp}"),
         phone_page: format!("http://{control}/phone/"),
         root: hex::encode(world.keys.root),
@@ -302,7 +326,7 @@ async fn listen(
 
 fn serve(
     what: &'static str,
-    listener: TcpListener,
+    listener: impl Listener<Addr: std::fmt::Debug>,
     router: axum::Router,
     world: &World,
 ) -> JoinHandle<()> {

@@ -8,9 +8,11 @@ mod fetch;
 mod range;
 mod serve;
 mod store;
+mod upload;
 
 pub(crate) use self::{
     fetch::{Fetch, deliver},
     serve::{DOWNLOAD_PATH, FILE_PATH, download, file},
     store::{Files, Hosted, Shelf, Uploads},
+    upload::{Claim, UPLOAD_PATH, upload},
 };

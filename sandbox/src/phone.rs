@@ -34,7 +34,7 @@ pub(crate) use self::{
     send::SendError,
     sent::{Sent, SentMessage},
 };
-use crate::account::Account;
+use crate::{account::Account, stock::Device};
 
 /// One-time prekeys that a phone has given out and not yet seen used.
 const OPEN_PREKEYS: usize = 1024;
@@ -117,6 +117,8 @@ pub(crate) struct Inner {
     pub timers: BTreeMap<Jid, u32>,
     /// What a partner user was last seen doing, and when, in Unix milliseconds.
     pub typing: HashMap<Jid, (Typing, u64)>,
+    /// Its stock clients, by the number of the device. The first one (0) plays the phone.
+    pub devices: BTreeMap<u16, Device>,
 }
 
 /// A stanza that waits for a phone.
@@ -146,6 +148,7 @@ impl Phone {
             held: HashMap::new(),
             timers: BTreeMap::new(),
             typing: HashMap::new(),
+            devices: BTreeMap::new(),
         };
         Ok(Self::with(number, inner))
     }

@@ -27,8 +27,11 @@ use crate::{
     phone::{
         self, Number, Options, Phone, PhoneKeys, Sent, SentMessage, Waiting, held::Held, log::Log,
     },
+    tls::Certificate,
     world::World,
 };
+
+mod device;
 
 /// Form of the file; a file of another form is refused.
 const VERSION: u32 = 1;
@@ -95,6 +98,8 @@ pub(crate) struct Saved {
     chain: Blob,
     root: Blob,
     signing_key: Blob,
+    #[serde(default)]
+    certificate: Option<Certificate>,
     accounts: Vec<SavedAccount>,
     phones: Vec<SavedPhone>,
 }
@@ -134,6 +139,8 @@ struct SavedPhone {
     held: Vec<SavedHeld>,
     #[serde(default)]
     timers: Vec<(Jid, u32)>,
+    #[serde(default)]
+    devices: Vec<device::SavedDevice>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -268,6 +275,7 @@ impl Saved {
             chain: Blob(keys.chain.clone()),
             root: Blob(keys.root.to_vec()),
             signing_key: Blob(keys.signing.to_pkcs8().to_vec()),
+            certificate: Some(world.certificate.clone()),
             accounts: accounts?,
             phones: phones?,
         })
@@ -280,6 +288,11 @@ impl Saved {
             root: self.root.array()?,
             signing: SigningKey::from_pkcs8(&self.signing_key.0).map_err(KeysError::from)?,
         })
+    }
+
+    /// The certificate of the side over TLS, if there was one.
+    pub(crate) fn take_certificate(&mut self) -> Option<Certificate> {
+        self.certificate.take()
     }
 
     pub(crate) fn ahead_ms(&self) -> u64 {
@@ -441,6 +454,11 @@ impl SavedPhone {
                 .iter()
                 .map(|(jid, seconds)| (jid.clone(), *seconds))
                 .collect(),
+            devices: inner
+                .devices
+                .iter()
+                .map(|(index, device)| device::SavedDevice::of(*index, device))
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -506,6 +524,11 @@ impl SavedPhone {
             held: self.held.into_iter().map(SavedHeld::restore).collect(),
             timers: self.timers.into_iter().collect(),
             typing: HashMap::new(),
+            devices: self
+                .devices
+                .into_iter()
+                .map(device::SavedDevice::restore)
+                .collect::<Result<_, _>>()?,
         };
         let number = Number::parse(&self.number).map_err(damaged)?;
         world.restore_phone(Phone::with(number, inner));

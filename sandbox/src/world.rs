@@ -31,6 +31,7 @@ use crate::{
     partner::{Partner, TokenRefused},
     phone::{Number, Phone},
     record::Recorder,
+    tls::Certificate,
 };
 
 /// The sandbox's state, shared by all its listeners and connections.
@@ -68,7 +69,12 @@ pub(crate) struct World {
     pub uploads: Uploads,
     /// What phones shall fetch goes in here.
     pub fetches: mpsc::UnboundedSender<Fetch>,
+    /// What stock clients show when they upload a file.
+    pub media_auth: String,
+    /// The certificate of the side over TLS.
+    pub certificate: Certificate,
     http_base: OnceLock<String>,
+    https_base: OnceLock<String>,
     faults: RwLock<Faults>,
     accounts: RwLock<Accounts>,
     phones: RwLock<BTreeMap<String, Arc<Phone>>>,
@@ -88,6 +94,7 @@ pub(crate) struct Parts {
     pub http: reqwest::Client,
     pub media_http: reqwest::Client,
     pub files: Files,
+    pub certificate: Certificate,
 }
 
 /// What a world gives its workers to do.
@@ -128,6 +135,7 @@ impl World {
             http,
             media_http,
             files,
+            certificate,
         } = parts;
         let partners = config
             .partners
@@ -152,7 +160,10 @@ impl World {
             files,
             uploads: Uploads::default(),
             fetches,
+            media_auth: hex::encode(rand::random::<[u8; 16]>()),
+            certificate,
             http_base: OnceLock::new(),
+            https_base: OnceLock::new(),
             faults: RwLock::new(Faults {
                 seed: config.seed,
                 ..Faults::default()
@@ -173,10 +184,16 @@ impl World {
         self.http_base.get().cloned().unwrap_or_default()
     }
 
+    /// The same over TLS.
+    pub(crate) fn https_base(&self) -> String {
+        self.https_base.get().cloned().unwrap_or_default()
+    }
+
     /// Notes where the gatekeeper's HTTP side listens.
-    pub(crate) fn listens_at(&self, http_base: &str) {
+    pub(crate) fn listens_at(&self, http_base: &str, https_base: &str) {
         // It listens once.
         let _ = self.http_base.set(http_base.to_owned());
+        let _ = self.https_base.set(https_base.to_owned());
     }
 
     // ---- faults
@@ -208,6 +225,14 @@ impl World {
             if let Some(session) = session {
                 session.end(StreamError::code(code).to_node());
                 struck = true;
+            }
+        }
+        for phone in self.phones() {
+            for device in phone.lock().devices.values() {
+                if let Some(session) = &device.session {
+                    session.end(StreamError::code(code).to_node());
+                    struck = true;
+                }
             }
         }
         self.stream_error
@@ -402,12 +427,16 @@ impl World {
     }
 
     /// Gives a phone new keys, as after a reinstallation, and tells the partner users it has talked to.
+    /// It is the sandbox's again, if a stock client was it, and has no companions any more.
     pub(crate) fn change_identity(&self, phone: &Phone) -> Result<(), SignalError> {
         let peers = {
             let mut inner = phone.lock();
             inner.keys = crate::phone::PhoneKeys::generate()?;
             let peers: Vec<Jid> = inner.peers.drain().map(|(jid, _)| jid).collect();
             inner.asked.clear();
+            for device in std::mem::take(&mut inner.devices).into_values() {
+                device.end();
+            }
             peers
         };
         for jid in peers {
@@ -459,6 +488,11 @@ impl World {
         }
         for phone in self.phones() {
             let mut inner = phone.lock();
+            for device in inner.devices.values_mut() {
+                if device.mailbox.expire(now_ms) > 0 {
+                    self.touch();
+                }
+            }
             inner
                 .waiting
                 .retain(|waiting| waiting.queued_ms.saturating_add(LIMIT_MS) > now_ms);

@@ -29,6 +29,8 @@ pub struct Addresses {
     pub control: String,
     /// Base address of the gatekeeper's HTTP side: enlistment, the chat's WebSocket, media.
     pub http: String,
+    /// The same over TLS, for stock clients.
+    pub https: String,
     /// Where users are enlisted.
     pub enlistment: String,
     /// The key set that verifies pushes.
@@ -80,7 +82,7 @@ impl Sandbox {
     pub async fn start_with(folder: &Path, partner: &str, more: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut arguments = vec!["serve".to_owned(), "--json".to_owned()];
-        for name in ["--control", "--http", "--tcp"] {
+        for name in ["--control", "--http", "--https", "--tcp"] {
             arguments.extend([name.to_owned(), format!("127.0.0.1:{}", port::free()?)]);
         }
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));

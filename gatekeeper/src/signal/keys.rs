@@ -105,6 +105,22 @@ impl Identity {
         self.pair.public
     }
 
+    /// The private key alone, for an implementation with a form of its own.
+    pub fn private_key(&self) -> Zeroizing<[u8; 32]> {
+        self.pair.private.clone()
+    }
+
+    /// An XEdDSA signature over `message`.
+    pub fn sign(&self, message: &[u8], rng: &mut impl CryptoRng) -> Result<[u8; 64], SignalError> {
+        let signature = self
+            .to_library()?
+            .private_key()
+            .calculate_signature(message, rng)
+            .map_err(|_| SignalError::Internal("signature"))?;
+        <[u8; 64]>::try_from(signature.as_ref())
+            .map_err(|_| SignalError::Internal("signature length"))
+    }
+
     /// The secret form for the sealed database: format byte, registration id, private key.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(37));
@@ -242,18 +258,17 @@ impl SignedPreKey {
         let id = check_id(id)?;
         let pair = Pair::generate(rng);
         let signed = public_key(&pair.public)?.serialize();
-        let signature = identity
-            .to_library()?
-            .private_key()
-            .calculate_signature(&signed, rng)
-            .map_err(|_| SignalError::Internal("signature"))?;
-        let signature = <[u8; 64]>::try_from(signature.as_ref())
-            .map_err(|_| SignalError::Internal("signature length"))?;
+        let signature = identity.sign(&signed, rng)?;
         Ok(Self {
             id,
             pair,
             signature,
         })
+    }
+
+    /// The private key alone, for an implementation with a form of its own.
+    pub fn private_key(&self) -> Zeroizing<[u8; 32]> {
+        self.pair.private.clone()
     }
 
     /// The number of the key.

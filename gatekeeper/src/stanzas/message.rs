@@ -218,12 +218,12 @@ impl OutgoingMessage {
         Ok(message)
     }
 
-    /// The ciphertexts for one user: the short form's, or those of the user's own entry.
-    pub fn encs_for(&self, user: &Jid) -> &[Enc] {
+    /// The ciphertexts for one device: those of its own entry, or the short form's.
+    pub fn encs_for(&self, device: &Jid) -> &[Enc] {
         match self
             .participants
             .iter()
-            .find(|participant| participant.jid.same_user(user))
+            .find(|participant| participant.jid == *device)
         {
             Some(participant) => &participant.encs,
             None => &self.encs,

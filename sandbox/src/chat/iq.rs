@@ -21,10 +21,10 @@ use super::session::Session;
 use crate::{account::Account, phone::Number, world::World};
 
 /// Users that one fetch of keys or one contact query may name.
-const AT_ONCE: usize = 1000;
+pub(super) const AT_ONCE: usize = 1000;
 
 /// Namespace of the query for media hosts.
-const MEDIA: &str = "w:m";
+pub(super) const MEDIA: &str = "w:m";
 
 /// Seconds for which the answer to it holds.
 const MEDIA_TTL: u64 = 300;
@@ -75,7 +75,9 @@ pub(super) fn answer(
         },
         Some(privacy::XMLNS) => privacy_answer(account, &head, node).unwrap_or_else(bad),
         Some(ib::DIRTY) => head.result(),
-        Some(MEDIA) if node.child_named("media_conn").is_some() => media_hosts(world, &head),
+        Some(MEDIA) if node.child_named("media_conn").is_some() => {
+            media_hosts(world, &head, &world.http_base())
+        }
         Some(invented::ACCOUNT) if invented::is_delete_account(node) => {
             session.reply(head.result());
             world.remove(account, "deleted");
@@ -146,13 +148,12 @@ fn key_answer(
     })
 }
 
-/// Where files are uploaded and fetched: the sandbox's own HTTP side.
-fn media_hosts(world: &World, head: &IqHead) -> Node {
-    let base = world.http_base();
+/// Where files are uploaded and fetched: the sandbox's own HTTP side, plain or over TLS.
+pub(super) fn media_hosts(world: &World, head: &IqHead, base: &str) -> Node {
     let host = base.split_once("://").map_or("", |(_, host)| host);
     head.result().child(
         Node::new("media_conn")
-            .attr("auth", world.fresh_id())
+            .attr("auth", world.media_auth.as_str())
             .attr("ttl", MEDIA_TTL)
             .attr("auth_ttl", MEDIA_TTL)
             .attr("max_buckets", 12_u64)
@@ -162,15 +163,10 @@ fn media_hosts(world: &World, head: &IqHead) -> Node {
 
 fn bundle_of(world: &World, jid: &Jid) -> Result<gatekeeper::signal::Bundle, u16> {
     let phone = world.phone_by_jid(jid).ok_or(404u16)?;
-    let mut inner = phone.lock();
-    if !inner.options.third_party_chats {
+    if !phone.lock().options.third_party_chats {
         return Err(404);
     }
-    world.touch();
-    inner
-        .keys
-        .bundle(!world.faults().prekeys_exhausted)
-        .map_err(|_| 500)
+    world.phone_bundle(&phone, jid.device)
 }
 
 /// Who of these numbers can be written to.

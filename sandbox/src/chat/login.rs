@@ -1,21 +1,21 @@
 //! The handshake and the login (G 2.3, 2.5): who is this, and may the user in?
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use gatekeeper::{
     frame::{FrameDecoder, encode_frame},
     login::{ClientPayload, Product},
     noise::{Accepted, Receiver, Responder, Sender, Step},
     stanza::Node,
-    stanzas::{Failure, Ib, Success},
+    stanzas::{Ib, Success},
 };
 
 use super::{
     Ended, Refusal,
+    party::Party,
+    stock,
     transport::{Reader, Writer},
 };
-use crate::{account::Account, assumed, partner::TokenRefused, world::World};
+use crate::{assumed, partner::TokenRefused, world::World};
 
 /// Most bytes of a frame before the peer has proved who it is: a token is at most 4 KB.
 const UNPROVEN: usize = 64 * 1024;
@@ -33,7 +33,6 @@ pub(super) struct Welcome {
     pub(super) node: Node,
     pub(super) routing: Node,
     pub(super) active: bool,
-    pub(super) read_receipts: bool,
 }
 
 /// Answers the handshake. What follows it stays in the decoder.
@@ -101,20 +100,21 @@ async fn next_frame(
     }
 }
 
-/// Checks a login: an enlisted user, the Noise key of the enlistment, a token of the partner's.
+/// Checks a login. A partner's: an enlisted user, the Noise key of the enlistment, a token of the partner's.
 pub(super) async fn admit(
     world: &World,
     client_static: &[u8; 32],
     payload: &[u8],
-) -> Result<(Arc<Account>, Welcome), Refusal> {
-    let refuse = |reason, cause| Refusal {
-        failure: Failure::new(reason),
-        cause,
-    };
+) -> Result<(Party, Welcome), Refusal> {
+    let refuse = Refusal::new;
     let payload = ClientPayload::parse(payload)
         .map_err(|_| refuse(400, "the client payload is no protobuf of this kind"))?;
-    if payload.product != Product::Interop {
-        return Err(refuse(400, "the product is not INTEROP"));
+    match payload.product {
+        Product::Interop => {}
+        Product::Whatsapp | Product::WhatsappLid => {
+            return stock::admit(world, client_static, &payload);
+        }
+        _ => return Err(refuse(400, "the product is neither INTEROP nor WHATSAPP")),
     }
     let interop = payload
         .interop
@@ -152,7 +152,6 @@ pub(super) async fn admit(
         node: success.to_node(),
         routing: Ib::EdgeRouting(world.keys.routing()).to_node(),
         active: !payload.passive,
-        read_receipts: interop.enable_read_receipts,
     };
-    Ok((account, welcome))
+    Ok((Party::User(account, interop.enable_read_receipts), welcome))
 }

@@ -66,7 +66,7 @@ fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     // The same stanza again, because its ack was lost. The same id with another ciphertext is an
     // answer to a retry receipt: the phone decides what to make of it.
     let sealed: Vec<_> = message
-        .encs_for(&phone.jid)
+        .encs_for(&message.to)
         .iter()
         .map(|enc| (enc.count, &enc.ciphertext))
         .collect();

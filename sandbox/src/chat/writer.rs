@@ -10,8 +10,8 @@ use gatekeeper::{
     stanzas::{Ib, ib::OfflinePreview, iq},
 };
 
-use super::{Ended, offline::Next, session::Session, transport::Writer, wire::Wire};
-use crate::{account::Account, world::World};
+use super::{Ended, offline::Next, party::Party, session::Session, transport::Writer, wire::Wire};
+use crate::world::World;
 
 /// Bytes that are put together before they are sent.
 const BATCH: usize = 64 * 1024;
@@ -40,7 +40,7 @@ struct Taken {
 /// Sends what there is until the session is ended.
 pub(super) async fn write(
     world: &World,
-    account: &Account,
+    party: &Party,
     session: &Session,
     writer: &mut Writer,
     wire: &mut Wire,
@@ -56,7 +56,7 @@ pub(super) async fn write(
             }
         }
         let faults = world.faults();
-        let taken = take(account, session, &mut cursor, wire)?;
+        let taken = take(party, session, &mut cursor, wire)?;
         for (node, offline) in taken.stanzas {
             let node = if offline {
                 Arc::new((*node).clone().attr("offline", "1"))
@@ -117,7 +117,7 @@ pub(super) async fn write(
 /// Takes what may be sent now from the mailbox. Marks of the offline phase go straight to the wire,
 /// in their place.
 fn take(
-    account: &Account,
+    party: &Party,
     session: &Session,
     cursor: &mut u64,
     wire: &mut Wire,
@@ -126,9 +126,8 @@ fn take(
     match session.drain(|drain| drain.next()) {
         Next::Wait => {}
         Next::Announce => {
-            let inner = account.lock();
-            let (last, counts) = (inner.mailbox.last(), inner.mailbox.counts());
-            drop(inner);
+            let (last, counts) =
+                party.mailbox(session, |mailbox| (mailbox.last(), mailbox.counts()));
             session.drain(|drain| drain.announced(last));
             if counts.total() > 0 {
                 let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
@@ -144,26 +143,18 @@ fn take(
         }
         Next::Offline { last, at_most } => {
             let limit = usize::try_from(at_most).unwrap_or(STANZAS).min(STANZAS);
-            let mut done = false;
-            let inner = account.lock();
-            loop {
-                match inner
-                    .mailbox
-                    .after(*cursor)
-                    .filter(|(number, _)| *number <= last)
-                {
-                    None => {
-                        done = true;
-                        break;
+            let done = party.mailbox(session, |mailbox| {
+                loop {
+                    match mailbox.after(*cursor).filter(|(number, _)| *number <= last) {
+                        None => return true,
+                        Some((number, entry)) if taken.stanzas.len() < limit => {
+                            *cursor = number;
+                            taken.stanzas.push((Arc::clone(&entry.node), true));
+                        }
+                        Some(_) => return false,
                     }
-                    Some((number, entry)) if taken.stanzas.len() < limit => {
-                        *cursor = number;
-                        taken.stanzas.push((Arc::clone(&entry.node), true));
-                    }
-                    Some(_) => break,
                 }
-            }
-            drop(inner);
+            });
             let count = u32::try_from(taken.stanzas.len()).unwrap_or(u32::MAX);
             session.drain(|drain| drain.sent(count));
             // The end mark must follow the stanzas: it goes out when nothing is left to take.
@@ -177,19 +168,20 @@ fn take(
         }
         Next::Live => {
             let now = Instant::now();
-            let inner = account.lock();
-            while let Some((number, entry)) = inner.mailbox.after(*cursor) {
-                if entry.due > now {
-                    taken.due = Some(entry.due);
-                    break;
+            party.mailbox(session, |mailbox| {
+                while let Some((number, entry)) = mailbox.after(*cursor) {
+                    if entry.due > now {
+                        taken.due = Some(entry.due);
+                        break;
+                    }
+                    if taken.stanzas.len() >= STANZAS {
+                        taken.more = true;
+                        break;
+                    }
+                    *cursor = number;
+                    taken.stanzas.push((Arc::clone(&entry.node), false));
                 }
-                if taken.stanzas.len() >= STANZAS {
-                    taken.more = true;
-                    break;
-                }
-                *cursor = number;
-                taken.stanzas.push((Arc::clone(&entry.node), false));
-            }
+            });
         }
     }
     Ok(taken)

@@ -29,6 +29,8 @@ Control API (JSON; all ids are stanza ids):
   POST /control/phones/{number}/typing      {\"to\",\"state\":\"composing|recording|paused\"}
   POST /control/phones/{number}/block       {\"to\",\"blocked\":true}
   POST /control/phones/{number}/identity    {}
+  POST /control/phones/{number}/credentials {\"device\"?:0,\"addressing\"?:\"pn|lid\"}   keys for a stock client
+  GET  /control/certificate                 the TLS certificate that stock clients must trust, as PEM
   POST /control/phones/{number}/options     {\"auto_receipts\",\"auto_read\",\"read_receipts\",\"online\",
                                             \"third_party_chats\",\"combined_inbox\",\"refused\":[\"sticker\",\"edit\"]}
   GET  /phone  GET  /phone/{number}         pages: the phones; one of them
@@ -57,6 +59,12 @@ pub(super) struct Serve {
     /// Where the gatekeeper's HTTP side listens: enlistment, key set, the chat's WebSocket
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29401")]
     http: SocketAddr,
+    /// Where the HTTP side listens over TLS as well, for stock clients
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29403")]
+    https: SocketAddr,
+    /// A further name or address in the certificate of that side; may be repeated
+    #[arg(long = "tls-name", value_name = "NAME")]
+    tls_names: Vec<String>,
     /// Where the chat listens for plain TCP
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29402")]
     tcp: SocketAddr,
@@ -101,6 +109,8 @@ impl Serve {
         let sandbox = Sandbox::start(Config {
             control: self.control,
             http: self.http,
+            https: self.https,
+            tls_names: self.tls_names,
             tcp: self.tcp,
             partners: self.partners,
             state: self.state,
@@ -119,12 +129,13 @@ impl Serve {
             say(format_args!(
                 "Sandbox gatekeeper. Nothing here reaches WhatsApp.\n\
                  control API  {}\nenlistment   {}\npush keys    {}\nchat         {}\n\
-                 chat (TCP)   {}\ntrust root   {}\n\
+                 chat (TLS)   {}\nchat (TCP)   {}\ntrust root   {}\n\
                  phone page   {}+4915112345678 (after `sandbox phone +4915112345678 add`)",
                 addresses.control,
                 addresses.enlistment,
                 addresses.jwks,
                 addresses.chat,
+                addresses.chat_tls,
                 addresses.chat_tcp,
                 addresses.root,
                 addresses.phone_page,

@@ -38,6 +38,8 @@ pub(super) struct Shown {
     blocked: Vec<String>,
     /// Stanzas that wait until it is online.
     waiting: usize,
+    /// Its stock clients: number of the device, whether it is connected, and what waits for it.
+    devices: Vec<Value>,
 }
 
 /// How a partner user is called.
@@ -61,6 +63,14 @@ fn shown(context: &Context, phone: &Phone) -> Shown {
             .collect(),
         blocked: inner.blocked.iter().map(name_of).collect(),
         waiting: inner.waiting.len(),
+        devices: inner
+            .devices
+            .iter()
+            .map(|(index, device)| {
+                json!({"device": index, "connected": device.session.is_some(),
+                       "waiting": device.mailbox.len(), "prekeys": device.prekeys.len()})
+            })
+            .collect(),
     }
 }
 

@@ -115,6 +115,7 @@ pub(super) async fn partners(State(context): State<Context>) -> Json<Value> {
                     json!({
                         "user": account.identifier,
                         "jid": account.jid,
+                        "alias": super::stock::alias_of(account),
                         "enlisted": !inner.gone,
                         "connected": inner.session.is_some(),
                         "connection": inner.session.as_ref().map(|session| session.number),

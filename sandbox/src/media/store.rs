@@ -161,7 +161,7 @@ impl Files {
         let sums = encryptor.finish(&mut out).map_err(io::Error::other)?;
         writing.write(&out).await?;
         let name = writing.finish().await?;
-        let path = format!("/v/t62.7118-24/{name}?ccb=11-4&oh=01&oe=7FFFFFFF&_nc_sid=5e03e0");
+        let path = hosted_path(&name);
         let file = MediaFile::new(key, sums, path, i64::try_from(now_ms / 1000).unwrap_or(0));
         Ok(Hosted { kind, file, name })
     }
@@ -196,6 +196,11 @@ impl Files {
     fn path(&self, shelf: Shelf, name: &str) -> PathBuf {
         self.folder.join(shelf.folder()).join(name)
     }
+}
+
+/// Where the media server has a file.
+pub(super) fn hosted_path(name: &str) -> String {
+    format!("/v/t62.7118-24/{name}?ccb=11-4&oh=01&oe=7FFFFFFF&_nc_sid=5e03e0")
 }
 
 /// Whether a text has the form of a file's name, and so leads nowhere else.

@@ -33,6 +33,9 @@ impl Phone {
         if inner.blocked.contains(&from.jid) {
             return;
         }
+        if inner.forward(world, self, from, node) {
+            return;
+        }
         if inner.options.online {
             inner.handle(world, self, from, node);
         } else if !node.is("chatstate") {
@@ -62,6 +65,7 @@ impl Phone {
         let mut inner = self.lock();
         if let Some(peer) = inner.peers.get_mut(&account.jid) {
             peer.forget_session();
+            inner.forward_identity_change(world, account);
             note_identity(world, self, account);
         }
     }

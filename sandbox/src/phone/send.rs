@@ -26,6 +26,12 @@ pub(crate) enum SendError {
     /// The phone's owner keeps third-party chats off.
     #[error("this phone has third-party chats off: set its option `third_party_chats` to true")]
     ThirdPartyChatsOff,
+    /// A stock client is the phone.
+    #[error(
+        "this phone is played by a stock client: use that client, or give the phone new keys with \
+         POST …/identity"
+    )]
+    Played,
     /// The phone is offline.
     #[error("this phone is offline: set its option `online` to true")]
     Offline,
@@ -57,6 +63,9 @@ impl Phone {
         }
         if !inner.options.third_party_chats {
             return Err(SendError::ThirdPartyChatsOff);
+        }
+        if inner.devices.contains_key(&0) {
+            return Err(SendError::Played);
         }
         if !inner.options.online {
             return Err(SendError::Offline);
