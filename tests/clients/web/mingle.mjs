@@ -12,6 +12,8 @@ const problems = [];
 const browser = await start(problems);
 const begun = Date.now();
 const since = () => (Date.now() - begun) / 1000;
+/** When people stop, in seconds since the start. */
+let end = 0;
 const step = (what) => console.log(`${since().toFixed(1).padStart(6)} s  ${what}`);
 const attached = [];
 const EMOJIS = ["👍", "❤️", "😂", "😮"];
@@ -144,11 +146,11 @@ const onPhone = (page, number) => {
 /** Somebody goes from chat to chat and does things until the time is over. */
 async function live(index, page, hands, enter, partners, side) {
     const random = dice(seed * 1000 + index);
-    while (since() < seconds) {
+    while (since() < end) {
         const partner = random.pick(partners);
         await enter(partner);
         const chat = side === "user" ? chatOf(hands.name, partner) : chatOf(partner, hands.name);
-        for (let times = 1 + random.below(4); times && since() < seconds; times -= 1) {
+        for (let times = 1 + random.below(4); times && since() < end; times -= 1) {
             await act(random, chat, side, hands).catch(async (error) => {
                 // The message has been deleted meanwhile, or has scrolled away: people give up then, too.
                 done.skipped += 1;
@@ -265,6 +267,7 @@ async function mingle() {
     step(`${people.length} users and ${holders.length} phones know one another`);
 
     for (const [, page] of attached) page.context().setDefaultTimeout(15_000);
+    end = since() + seconds;
     const numbers = phones.map(({ number }) => number);
     await Promise.all([
         ...people.map(({ user, page }, index) => {
@@ -276,6 +279,7 @@ async function mingle() {
     ]);
     step(`they did: ${JSON.stringify(done)}`);
     const acts = Object.entries(done).reduce((sum, [what, times]) => (what === "skipped" ? sum : sum + times), 0);
+    assert.ok(acts > 0, "nobody did anything");
     assert.ok(done.skipped * 4 <= acts, `${done.skipped} of ${acts + done.skipped} acts could not be done`);
 
     let messages = 0;
