@@ -28,6 +28,9 @@ pub struct Faults {
     pub prekeys_exhausted: bool,
     /// The server's ack of a partner user's message or receipt is not sent.
     pub lose_acks: f64,
+    /// The acks and receipts of partner users do not empty their mailboxes: what was taken comes again over the
+    /// next connection.
+    pub ignore_acks: f64,
     /// Messages of partner users are not taken but acknowledged with this error; 0 takes them.
     pub refuse: u16,
     /// A message to a partner user reaches it with a damaged ciphertext.
@@ -117,6 +120,9 @@ pub struct FaultsChange {
     /// See [`Faults::lose_acks`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lose_acks: Option<f64>,
+    /// See [`Faults::ignore_acks`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_acks: Option<f64>,
     /// See [`Faults::refuse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuse: Option<u16>,
@@ -203,6 +209,7 @@ impl Faults {
             ("duplicate", change.duplicate, &mut next.duplicate),
             ("reorder", change.reorder, &mut next.reorder),
             ("lose_acks", change.lose_acks, &mut next.lose_acks),
+            ("ignore_acks", change.ignore_acks, &mut next.ignore_acks),
             ("corrupt", change.corrupt, &mut next.corrupt),
             (
                 "unknown_extras",

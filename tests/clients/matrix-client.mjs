@@ -37,6 +37,7 @@ const nameOf = (table, value) =>
 
 /** @type {sdk.MatrixClient} */
 let client;
+let authenticate; // confirms a request with the user's password, where the homeserver wants that
 const sendQueues = new Map(); // room id -> promise of the last send, so that a room's order is the caller's
 const timelines = new Map(); // room id -> events in the server's order, each once
 const known = new Set(); // event ids in `timelines`
@@ -212,12 +213,9 @@ const ops = {
         gateKeys(client.http);
         await client.initRustCrypto({ useIndexedDB: false });
         const crypto = client.getCrypto();
-        if (cross_sign) {
-            await crypto.bootstrapCrossSigning({
-                authUploadDeviceSigningKeys: (upload) =>
-                    upload({ type: "m.login.password", identifier: { type: "m.id.user", user }, password }),
-            });
-        }
+        authenticate = (upload) =>
+            upload({ type: "m.login.password", identifier: { type: "m.id.user", user }, password });
+        if (cross_sign) await crypto.bootstrapCrossSigning({ authUploadDeviceSigningKeys: authenticate });
         if (exclude_insecure) crypto.setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
 
         client.on(sdk.RoomEvent.Timeline, (event, where, toStart) => record(event, where, toStart));
@@ -324,6 +322,32 @@ const ops = {
         heldKeys = null;
         for (const send of held) await send();
         return { released: held.length };
+    },
+
+    /** Signs another device of the same user, as after a verification. */
+    async sign_device({ device_id }) {
+        const crypto = client.getCrypto();
+        // Until the homeserver has told of it.
+        await until(async () => {
+            const devices = await crypto.getUserDeviceInfo([client.getUserId()], true);
+            return devices.get(client.getUserId())?.has(device_id);
+        });
+        await crypto.crossSignDevice(device_id);
+        return {};
+    },
+
+    /** Throws the user's cross-signing keys away and makes new ones. */
+    async reset_cross_signing() {
+        const crypto = client.getCrypto();
+        await crypto.bootstrapCrossSigning({ setupNewCrossSigning: true, authUploadDeviceSigningKeys: authenticate });
+        return {};
+    },
+
+    /** Ends the session: the device is gone. */
+    async logout() {
+        client.stopClient();
+        await client.logout(false);
+        return {};
     },
 
     async discard_session({ room_id }) {

@@ -4,6 +4,7 @@
 //! told otherwise, excludes insecure devices: it gives no keys to unsigned devices and shows none of their messages.
 
 mod attachments;
+mod devices;
 mod events;
 mod types;
 
@@ -60,6 +61,7 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value>>>>>;
 #[derive(Debug)]
 pub struct Client {
     user_id: String,
+    device_id: String,
     stdin: Mutex<ChildStdin>,
     waiting: Waiting,
     changed: watch::Receiver<u64>,
@@ -109,6 +111,7 @@ impl Client {
         });
         let mut client = Self {
             user_id: String::new(),
+            device_id: String::new(),
             stdin: Mutex::new(stdin),
             waiting,
             changed,
@@ -125,10 +128,11 @@ impl Client {
                 }),
             )
             .await?;
-        client.user_id = session["user_id"]
-            .as_str()
-            .context("login gave no user id")?
-            .to_owned();
+        let said = |name: &str| {
+            let said = session[name].as_str().map(str::to_owned);
+            said.context(format!("login gave no {name}"))
+        };
+        (client.user_id, client.device_id) = (said("user_id")?, said("device_id")?);
         Ok(client)
     }
 

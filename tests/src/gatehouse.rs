@@ -62,6 +62,8 @@ pub enum Transport {
 pub struct Options {
     /// Address of a PostgreSQL database instead of SQLite.
     pub database: Option<String>,
+    /// Where the homeserver reaches it, if not at the port it listens on.
+    pub appservice_url: Option<String>,
     /// The gatekeeper's transport.
     pub transport: Transport,
     /// More lines for the end of the configuration file.
@@ -399,7 +401,10 @@ host = "{media}"
 
 {more}
 "#,
-        appservice = ports.appservice_url(),
+        appservice = options
+            .appservice_url
+            .clone()
+            .unwrap_or_else(|| ports.appservice_url()),
         appservice_port = ports.appservice,
         public_port = ports.public,
         public = ports.public_url(),

@@ -4,6 +4,7 @@
 //! [`stack::Stack`] starts everything; the other modules are its parts, usable alone. `cargo xtask try` stands on
 //! the same code, so nothing here panics: every step returns an [`Error`] that says what to do.
 
+pub mod between;
 pub mod binaries;
 pub mod cache;
 pub mod client;

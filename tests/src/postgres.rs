@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::Context as _;
@@ -13,8 +14,9 @@ use crate::{Error, Result, port, process, wait};
 #[derive(Debug)]
 pub struct Postgres {
     address: String,
+    port: u16,
     programs: PathBuf,
-    process: Process,
+    process: Mutex<Process>,
     folder: Scratch,
 }
 
@@ -45,41 +47,51 @@ impl Postgres {
             .context("PostgreSQL's initdb")?;
 
         let port = port::free()?;
-        let mut server = as_server(&programs.join("postgres"))?;
-        server
-            .arg("-D")
-            .arg(&data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-            .args(["-c", "max_connections=400"]);
-        server.args([
-            "-c",
-            &format!("port={port}"),
-            "-c",
-            "unix_socket_directories=",
-        ]);
-        server.current_dir(folder.path());
-        let process = Process::spawn("postgres", server, &folder.path().join("server.log"))?;
         let server = Self {
             address: format!("postgresql://gatehouse@127.0.0.1:{port}"),
+            port,
+            process: Mutex::new(launch(&programs, folder.path(), port)?),
             programs,
-            process,
             folder,
         };
-        wait::until(
-            "PostgreSQL to accept connections",
-            Duration::from_secs(60),
-            || async {
-                if let Some(status) = server.process.exited()? {
-                    return Err(Error::new(format!(
-                        "PostgreSQL ended with {status}\n{}",
-                        server.process.tail(20)
-                    )));
-                }
-                Ok(server.query("postgres", "SELECT 1").ok())
-            },
-        )
-        .await?;
+        server.ready().await?;
         Ok(server)
+    }
+
+    /// Ends it at once, with all its connections, and starts it again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come back.
+    pub async fn restart(&self) -> Result<()> {
+        let mut stop = as_server(&self.programs.join("pg_ctl"))?;
+        stop.args(["stop", "--mode=immediate", "--silent", "-D"])
+            .arg(self.folder.path().join("data"))
+            .current_dir(self.folder.path());
+        process::output(&mut stop)?;
+        *self.lock() = launch(&self.programs, self.folder.path(), self.port)?;
+        self.ready().await
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let what = "PostgreSQL to accept connections";
+        wait::until(what, Duration::from_secs(60), || async {
+            let process = self.lock();
+            if let Some(status) = process.exited()? {
+                let tail = process.tail(20);
+                return Err(Error::new(format!(
+                    "PostgreSQL ended with {status}\n{tail}"
+                )));
+            }
+            drop(process);
+            Ok(self.query("postgres", "SELECT 1").ok())
+        })
+        .await
+        .map(drop)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes an empty database and gives its address.
@@ -119,8 +131,21 @@ impl Postgres {
     }
 }
 
+fn launch(programs: &Path, folder: &Path, port: u16) -> Result<Process> {
+    let mut server = as_server(&programs.join("postgres"))?;
+    server
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+        .args(["-c", "max_connections=400"])
+        .args(["-c", "unix_socket_directories="])
+        .args(["-c", &format!("port={port}")])
+        .current_dir(folder);
+    Process::spawn("postgres", server, &folder.join("server.log"))
+}
+
 /// The programs that a server and a look into it take.
-const PROGRAMS: [&str; 4] = ["initdb", "postgres", "psql", "pg_dump"];
+const PROGRAMS: [&str; 5] = ["initdb", "postgres", "pg_ctl", "psql", "pg_dump"];
 
 /// Debian keeps the server's programs outside the path, by version; elsewhere they are on it.
 fn programs() -> Result<PathBuf> {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::between::Between;
 use crate::client::{Client, Login};
+use crate::error::Context as _;
 use crate::gatehouse::{Gatehouse, Ports};
 use crate::plain::PlainUser;
 use crate::sandbox::{Phone, Sandbox, digits};
@@ -22,6 +24,8 @@ pub struct Options {
     pub gatehouse: gatehouse::Options,
     /// More settings of the partner in the sandbox, for instance an audience that the bridge does not name.
     pub partner: Option<String>,
+    /// Whether there are proxies around the bridge that can get in its way: [`Stack::between`].
+    pub between: bool,
 }
 
 /// A homeserver, a bridge and a gatekeeper, running on loopback.
@@ -33,6 +37,7 @@ pub struct Stack {
     pub sandbox: Sandbox,
     /// The homeserver.
     pub synapse: Synapse,
+    between: Option<Between>,
     // Last, so that the folder goes after those who write in it.
     scratch: Scratch,
 }
@@ -65,12 +70,24 @@ impl Stack {
             partner.push_str(&format!(",{more}"));
         }
         let sandbox = Sandbox::start(&folder("sandbox"), &partner).await?;
+        let mut of_bridge = options.gatehouse;
+        let mut addresses = sandbox.addresses().clone();
+        let between = match options.between {
+            true => Some(Between::start(&homeserver, &ports.appservice_url(), &addresses).await?),
+            false => None,
+        };
+        if let Some(between) = &between {
+            addresses = between.addresses(&addresses);
+            of_bridge.appservice_url = Some(between.to_bridge.address().to_owned());
+        }
         let gatehouse = Gatehouse::set_up(
             &folder("gatehouse"),
             ports,
-            &homeserver,
-            sandbox.addresses(),
-            &options.gatehouse,
+            between
+                .as_ref()
+                .map_or(&*homeserver, |between| between.to_homeserver.address()),
+            &addresses,
+            &of_bridge,
         )?;
         let mut synapse = options.synapse;
         synapse.registrations.push(gatehouse.registration());
@@ -79,6 +96,7 @@ impl Stack {
             gatehouse,
             sandbox,
             synapse,
+            between,
             scratch,
         })
     }
@@ -87,6 +105,17 @@ impl Stack {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// What can get in the bridge's way.
+    ///
+    /// # Errors
+    ///
+    /// When the stack was started without: [`Options::between`].
+    pub fn between(&self) -> Result<&Between> {
+        self.between
+            .as_ref()
+            .context("there are no proxies around this bridge")
     }
 
     /// The bridge's bot.

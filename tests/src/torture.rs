@@ -11,19 +11,27 @@ pub mod plan;
 pub mod probe;
 pub mod report;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use crate::Result;
+use crate::postgres::Postgres;
 use crate::stack::{Options, Stack};
 
 use self::actors::Actors;
-use self::faults::Fault;
+use self::faults::{Fault, Place};
 use self::model::Findings;
 use self::plan::Mix;
 use self::report::{Outcome, Recovery};
+
+/// The setting of the bridge that says what the gatekeeper's phones show.
+const ACCEPTED: &str = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
+/// All that people send each other in a run; what the delivered settings say is less.
+const KINDS: &str =
+    r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location"]"#;
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub struct Torture {
     pub spread: Option<Duration>,
     /// How long after the last act and fault everything may take to arrive.
     pub patience: Duration,
+    /// The bridge's database server, for the faults that restart it; [`Torture::stack`] names the database.
+    pub postgres: Option<Arc<Postgres>>,
     /// The stack: database, room version, environment of the bridge.
     pub stack: Options,
 }
@@ -51,7 +61,11 @@ impl Torture {
     /// When the stack does not start or a part of the harness fails; what the bridge does wrong is in the outcome.
     pub async fn run(&self) -> Result<Outcome> {
         let begin = Instant::now();
-        let stack = Stack::start(&format!("torture-{}", self.seed), self.stack.clone()).await?;
+        let mut options = self.stack.clone();
+        options.between = true;
+        let shown = (ACCEPTED.to_owned(), KINDS.to_owned());
+        options.gatehouse.environment.push(shown);
+        let stack = Stack::start(&format!("torture-{}", self.seed), options).await?;
         let result = self.with(&stack).await;
         let (findings, recoveries, details) = match result {
             Ok(found) => found,
@@ -59,6 +73,7 @@ impl Torture {
         };
         Ok(Outcome {
             seed: self.seed,
+            messages: self.mix.messages,
             findings,
             recoveries,
             details,
@@ -74,10 +89,15 @@ impl Torture {
             .spread
             .map(|spread| spread / u32::try_from(acts.max(1)).unwrap_or(u32::MAX));
         let mut dice = SmallRng::seed_from_u64(self.seed ^ 0x5eed);
+        let place = Place {
+            stack,
+            postgres: self.postgres.as_deref(),
+            actors: &actors,
+        };
         // Faults go on as long as people act, then everything is mended.
         let (acting, recoveries) = tokio::join!(
             actors.act(pause),
-            faults::strike(stack, &actors, &self.faults, &mut dice)
+            faults::strike(place, &self.faults, &mut dice)
         );
         acting?;
         let recoveries = recoveries?;

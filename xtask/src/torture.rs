@@ -1,8 +1,10 @@
 //! `cargo xtask torture`: nothing lost, nothing twice, in order, whatever breaks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tests::postgres::Postgres;
 use tests::torture::Torture as Run;
 use tests::torture::faults::Fault;
 use tests::torture::plan::Mix;
@@ -13,12 +15,7 @@ use crate::steps;
 
 /// Arguments of `torture`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  cargo xtask torture                              one run of 1,000 messages with every fault
-  cargo xtask torture --seed 42                    the same run again
-  cargo xtask torture --seeds 100 --messages 1000  a hundred runs, seeds 1 to 100
-  cargo xtask torture --for 10m --faults kill,drop two faults only, over ten minutes")]
+#[command(after_help = after_help())]
 pub(crate) struct Torture {
     /// The first seed
     #[arg(long, default_value_t = 1)]
@@ -38,10 +35,10 @@ pub(crate) struct Torture {
     /// Over how long the messages of a run are spread: 90s, 10m, 1h
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "3m")]
     spread: Duration,
-    /// Faults by name, separated by commas; `none` for a quiet run [default: all]
+    /// Faults by name, separated by commas; `none` for a quiet run [default: all but homeserver-long]
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
-    /// Texts alone: no files, changes, deletions or reactions
+    /// Texts alone: no files, changes, deletions, reactions or receipts
     #[arg(long)]
     texts: bool,
     /// Keep the bridge's data in PostgreSQL instead of SQLite
@@ -50,6 +47,22 @@ pub(crate) struct Torture {
     /// Print a JSON object for each run
     #[arg(long)]
     json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask torture                              a run of 1,000 messages while one fault after the other strikes
+  cargo xtask torture --seed 42                    run 42, again if it was run before
+  cargo xtask torture --seeds 100                  a hundred runs, seeds 1 to 100, and the table of docs/reliability.md
+  cargo xtask torture --for 10m --faults kill,drop two faults only, over ten minutes
+  cargo xtask torture --faults homeserver-long     how long the way back takes after ten minutes";
+
+fn after_help() -> String {
+    let mut help = format!("{EXAMPLES}\n\nFaults:\n");
+    for fault in Fault::ALL {
+        help.push_str(&format!("  {:24} {}\n", fault.name(), fault.about()));
+    }
+    help
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -80,6 +93,7 @@ fn mix(arguments: &Torture) -> Mix {
         edits: 0,
         deletions: 0,
         reactions: 0,
+        reads: 0,
         ..mix
     }
 }
@@ -87,7 +101,7 @@ fn mix(arguments: &Torture) -> Mix {
 /// Runs it; fails if anything was lost, doubled, reordered or wrong.
 pub(crate) async fn run(arguments: &Torture) -> Result<()> {
     let faults = match arguments.faults.as_slice() {
-        [] => Fault::ALL.to_vec(),
+        [] => Fault::usual(arguments.postgres),
         [none] if none == "none" => Vec::new(),
         names => names
             .iter()
@@ -98,7 +112,7 @@ pub(crate) async fn run(arguments: &Torture) -> Result<()> {
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         cache::progress(&format!("seed {seed}: {} messages", arguments.messages));
         let postgres = match arguments.postgres {
-            true => Some(tests::postgres::Postgres::start().await?),
+            true => Some(Arc::new(Postgres::start().await?)),
             false => None,
         };
         let mut stack = tests::stack::Options::default();
@@ -111,6 +125,7 @@ pub(crate) async fn run(arguments: &Torture) -> Result<()> {
             faults: faults.clone(),
             spread: Some(arguments.spread),
             patience: Duration::from_secs(180),
+            postgres,
             stack,
         };
         let outcome = run.run().await?;

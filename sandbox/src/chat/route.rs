@@ -86,8 +86,9 @@ fn receipt(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     let Ok(receipt) = Receipt::parse(node, Origin::Client) else {
         return session.reply(ack.refusing(assumed::INVALID_STANZA).to_node());
     };
+    let ignored = world.dice.strikes(world.faults().ignore_acks);
     let mut inner = account.lock();
-    for id in &receipt.ids {
+    for id in receipt.ids.iter().filter(|_| !ignored) {
         inner
             .mailbox
             .settle(Class::Message, &receipt.peer, id, None);
@@ -114,7 +115,9 @@ fn ack(world: &World, account: &Account, node: &Node) {
     };
     let from: &Jid = &ack.to;
     let kind = ack.kind.as_deref().filter(|_| class != Class::Message);
-    account.lock().mailbox.settle(class, from, &ack.id, kind);
+    if !world.dice.strikes(world.faults().ignore_acks) {
+        account.lock().mailbox.settle(class, from, &ack.id, kind);
+    }
     world.touch();
     if let Some(error) = ack.error {
         world.events.emit("nack", || {

@@ -96,6 +96,10 @@ pub(super) struct FaultsArgs {
     /// Lose the server's acks, with this probability
     #[arg(long, value_name = "P")]
     lose_acks: Option<f64>,
+    /// Keep what partner users have acknowledged in their mailboxes, with this probability: it comes again over the next
+    /// connection
+    #[arg(long, value_name = "P")]
+    ignore_acks: Option<f64>,
     /// Refuse the messages of partner users with this error; 0 takes them
     #[arg(long, value_name = "CODE")]
     refuse: Option<u16>,
@@ -138,6 +142,7 @@ impl FaultsArgs {
             ("duplicate", self.duplicate.map(Value::from)),
             ("reorder", self.reorder.map(Value::from)),
             ("lose_acks", self.lose_acks.map(Value::from)),
+            ("ignore_acks", self.ignore_acks.map(Value::from)),
             ("refuse", self.refuse.map(Value::from)),
             ("corrupt", self.corrupt.map(Value::from)),
             ("unknown_extras", self.unknown_extras.map(Value::from)),

@@ -36,8 +36,8 @@ Control API (JSON; all ids are stanza ids):
   GET  /phone  GET  /phone/{number}         pages: the phones; one of them
   GET  /control/events                      server-sent events
   GET  /control/faults  POST /control/faults
-       {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"corrupt\":0.1,
-        \"unknown_extras\":0.1,\"drop_connection_every\":20,\"delay_ms\":50,\"stream_error\":515,
+       {\"reset\":true,\"seed\":7,\"duplicate\":0.1,\"reorder\":0.1,\"lose_acks\":0.1,\"ignore_acks\":0.1,
+        \"corrupt\":0.1,\"unknown_extras\":0.1,\"drop_connection_every\":20,\"delay_ms\":50,\"stream_error\":515,
         \"refuse\":503, \"prekeys_exhausted\":true,\"push_token\":\"wrong_aud|wrong_kid|expired|absent|none\",
         \"proxy_token\":…, \"media\":\"gone|missing|forbidden|truncated|cut|wrong_mac|too_long|wrong_hash|
         wrong_enc_hash|shorter|longer|none\"}

@@ -26,6 +26,25 @@ async fn lost_acks_make_the_client_send_again_and_the_phone_shows_it_once() {
 }
 
 #[tokio::test]
+async fn a_mailbox_is_drained_twice_if_its_acks_are_ignored() {
+    let rig = Rig::start().await;
+    let (mut alice, mut chat, _) = rig.talking().await;
+    rig.post("/control/faults", json!({"ignore_acks": 1.0}))
+        .await;
+    let id = rig.bea_says("hi").await;
+    let message = chat.find_tag("message").await;
+    alice.read(&message).unwrap();
+    chat.send(&delivery(&message)).await;
+    chat.query(iq::ping()).await;
+    rig.post("/control/faults", json!({"reset": true})).await;
+    drop(chat);
+    let mut again = alice.login(&rig.addresses(), &rig.partner).await;
+    again.send(&Ib::OfflineBatch(100).to_node()).await;
+    let message = again.find_tag("message").await;
+    assert_eq!(message.get("id").unwrap(), id);
+}
+
+#[tokio::test]
 async fn stanzas_are_duplicated_and_carry_unknown_things() {
     let rig = Rig::start().await;
     let (mut alice, mut chat, _) = rig.talking().await;

@@ -1,15 +1,18 @@
 //! What breaks while people talk, and how long it takes to mend.
 
+mod happen;
+
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
-use serde_json::json;
 
 use super::actors::Actors;
+use super::probe::Probe;
 use super::report::Recovery;
+use crate::postgres::Postgres;
 use crate::stack::Stack;
 use crate::{Error, Result, cache};
 
@@ -19,11 +22,11 @@ const SPELL: Duration = Duration::from_secs(9);
 const RECOVERY: Duration = Duration::from_secs(120);
 
 macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $word:literal,)*) => {
         /// Something that breaks.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Fault {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
         }
 
         impl Fault {
@@ -35,6 +38,14 @@ macro_rules! faults {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
+                }
+            }
+
+            /// What happens, in a sentence.
+            #[must_use]
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc.trim_ascii(),)*
                 }
             }
         }
@@ -68,14 +79,83 @@ faults! {
     Restart515 = "stream-515",
     /// The gatekeeper ends the streams with 503.
     Restart503 = "stream-503",
+    /// What gatehouse acknowledges stays in its mailboxes, and all of it comes again over the next connection.
+    MailboxTwice = "mailbox-twice",
+    /// The gatekeeper's clock jumps by an hour.
+    ClockJump = "clock-jump",
     /// The gatekeeper is away for a while.
     GatekeeperAway = "gatekeeper-away",
+    /// Connections to the gatekeeper stay open, but nothing goes through them any more.
+    HalfOpen = "gatekeeper-half-open",
+    /// The way to the gatekeeper lets a few bytes through at a time.
+    Slow = "gatekeeper-slow",
     /// The homeserver is restarted.
     HomeserverRestart = "homeserver-restart",
     /// The homeserver is ended by SIGKILL and away for a while.
     HomeserverKill = "homeserver-kill",
     /// The homeserver hangs.
     HomeserverHang = "homeserver-hang",
+    /// The homeserver is away for ten minutes.
+    HomeserverLong = "homeserver-long",
+    /// The homeserver answers half of the requests with 429 and a time to wait.
+    Homeserver429 = "homeserver-429",
+    /// The homeserver answers half of the requests with 500.
+    Homeserver500 = "homeserver-500",
+    /// A proxy before the homeserver answers half of the requests with 502.
+    Homeserver502 = "homeserver-502",
+    /// The homeserver does what it is asked, but half of its answers are lost.
+    HomeserverUnanswered = "homeserver-unanswered",
+    /// The homeserver sends transactions twice, with the same id.
+    TransactionsTwice = "transactions-twice",
+    /// gatehouse takes transactions, but half of its answers are lost: they come again.
+    TransactionsUnanswered = "transactions-unanswered",
+    /// A proxy before gatehouse answers transactions with 502.
+    TransactionsRefused = "transactions-refused",
+    /// Transactions are numbered from 1 again, as by a homeserver that was set up anew.
+    TransactionsRenumbered = "transactions-renumbered",
+    /// New room keys come late.
+    KeysLate = "keys-late",
+    /// New room keys come twice.
+    KeysTwice = "keys-twice",
+    /// New room keys come in no transaction.
+    KeysLost = "keys-lost",
+    /// New room keys are sent while gatehouse is down.
+    KeysWhileDown = "keys-while-down",
+    /// All one-time keys of the ghosts are taken; then a user logs in with a new device.
+    OneTimeKeys = "one-time-keys",
+    /// A user logs in with a new device, and out again.
+    NewDevice = "new-device",
+    /// A user logs in with a new device while gatehouse is down.
+    StaleDevices = "stale-devices",
+    /// A user makes new cross-signing keys.
+    CrossSigning = "cross-signing",
+    /// PostgreSQL is ended with all its connections, and started again (with --postgres).
+    PostgresRestart = "postgres-restart",
+}
+
+impl Fault {
+    /// Those that happen where none are named: all that this database can have, without the one that takes very long.
+    #[must_use]
+    pub fn usual(postgres: bool) -> Vec<Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|fault| match fault {
+            Self::HomeserverLong => false,
+            Self::PostgresRestart => postgres,
+            _ => true,
+        })
+        .collect()
+    }
+}
+
+/// Where faults happen.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// All that runs.
+    pub stack: &'a Stack,
+    /// The bridge's database, if it is one that can be restarted.
+    pub postgres: Option<&'a Postgres>,
+    /// The people.
+    pub actors: &'a Actors,
 }
 
 impl FromStr for Fault {
@@ -93,15 +173,14 @@ impl FromStr for Fault {
     }
 }
 
-/// Strikes with one fault after another, in an order drawn from the dice, as long as people act; each of `faults` at least once.
-/// After each it measures how long it takes until messages go both ways again.
+/// Strikes with one fault after another, in an order drawn from the dice, at least once and for as long as people act. After
+/// each it measures how long it takes until messages go both ways again.
 ///
 /// # Errors
 ///
 /// When a part of the stack cannot be started again.
 pub async fn strike(
-    stack: &Stack,
-    actors: &Actors,
+    place: Place<'_>,
     faults: &[Fault],
     dice: &mut SmallRng,
 ) -> Result<Vec<Recovery>> {
@@ -109,103 +188,63 @@ pub async fn strike(
     if faults.is_empty() {
         return Ok(recoveries);
     }
-    let probe = actors.probe(stack).await?;
+    let probe = place.actors.probe(place.stack).await?;
     loop {
         let mut round = faults.to_vec();
         round.shuffle(dice);
         for fault in round {
             tokio::time::sleep(Duration::from_millis(dice.random_range(500..3000))).await;
-            let spell = SPELL * dice.random_range(33..100) / 100;
-            fault.happen(stack, spell).await?;
-            let end = Instant::now();
-            let passed = tokio::time::timeout(RECOVERY, probe.pass()).await;
-            let took = matches!(passed, Ok(Ok(()))).then(|| end.elapsed());
-            cache::progress(&format!(
-                "{}: {}; {}",
-                fault.name(),
-                took.map_or_else(
-                    || "no recovery".to_owned(),
-                    |took| format!("recovered in {:.1} s", took.as_secs_f64())
-                ),
-                actors.progress()
-            ));
-            recoveries.push(Recovery {
-                fault: fault.name(),
-                took,
-            });
-        }
-        if actors.are_done() {
-            return Ok(recoveries);
-        }
-    }
-}
-
-impl Fault {
-    /// Happens, lasts `spell` if it is one that lasts, and is over when this returns.
-    async fn happen(self, stack: &Stack, spell: Duration) -> Result<()> {
-        let (gatehouse, synapse) = (&stack.gatehouse, &stack.synapse);
-        match self {
-            Self::Kill => {
-                gatehouse.kill();
-                gatehouse.start().await
-            }
-            Self::KillTwice => {
-                gatehouse.kill();
-                gatehouse.launch()?;
-                tokio::time::sleep(spell / 30).await;
-                gatehouse.kill();
-                gatehouse.start().await
-            }
-            Self::Terminate => {
-                let status = gatehouse.stop().await?;
-                if !status.success() {
-                    return Err(Error::new(format!("gatehouse ended with {status}")));
-                }
-                gatehouse.start().await
-            }
-            Self::Hang => {
-                gatehouse.freeze();
-                tokio::time::sleep(spell).await;
-                gatehouse.thaw();
-                Ok(())
-            }
-            Self::Drop => lasting(stack, json!({"drop_connection_every": 12}), spell).await,
-            Self::Duplicate => lasting(stack, json!({"duplicate": 0.4}), spell).await,
-            Self::Reorder => lasting(stack, json!({"reorder": 0.4}), spell).await,
-            Self::LoseAcks => lasting(stack, json!({"lose_acks": 0.4}), spell).await,
-            Self::Delay => lasting(stack, json!({"delay_ms": 700}), spell).await,
-            Self::Corrupt => lasting(stack, json!({"corrupt": 0.1}), spell).await,
-            Self::NoPrekeys => lasting(stack, json!({"prekeys_exhausted": true}), spell).await,
-            Self::Restart515 => stack.sandbox.faults(json!({"stream_error": 515})).await,
-            Self::Restart503 => stack.sandbox.faults(json!({"stream_error": 503})).await,
-            Self::GatekeeperAway => {
-                stack.sandbox.stop().await?;
-                tokio::time::sleep(spell).await;
-                stack.sandbox.go_on().await
-            }
-            Self::HomeserverRestart => {
-                synapse.stop().await?;
-                synapse.go_on().await
-            }
-            Self::HomeserverKill => {
-                synapse.kill();
-                tokio::time::sleep(spell).await;
-                synapse.go_on().await
-            }
-            Self::HomeserverHang => {
-                synapse.freeze();
-                tokio::time::sleep(spell).await;
-                synapse.thaw();
-                Ok(())
+            let strike = Strike {
+                place,
+                probe: &probe,
+                spell: SPELL * dice.random_range(33..100) / 100,
+                seed: dice.random(),
+            };
+            recoveries.push(once(fault, &strike).await?);
+            if place.actors.are_done() {
+                return Ok(recoveries);
             }
         }
     }
 }
 
-async fn lasting(stack: &Stack, faults: serde_json::Value, spell: Duration) -> Result<()> {
-    stack.sandbox.faults(faults).await?;
-    tokio::time::sleep(spell).await;
-    stack.sandbox.faults(json!({"reset": true})).await
+/// One time that a fault happens.
+#[derive(Debug)]
+struct Strike<'a> {
+    place: Place<'a>,
+    probe: &'a Probe<'a>,
+    /// How long it lasts, if it is one that lasts.
+    spell: Duration,
+    /// What its chances are drawn from.
+    seed: u32,
+}
+
+async fn once(fault: Fault, strike: &Strike<'_>) -> Result<Recovery> {
+    let happened = fault.happen(strike).await;
+    let device = happened.map_err(|error| Error::new(format!("{}: {error}", fault.name())))?;
+    let end = Instant::now();
+    let passed = tokio::time::timeout(RECOVERY, async {
+        match &device {
+            Some(device) => strike.probe.pass_with(device).await,
+            None => strike.probe.pass().await,
+        }
+    })
+    .await;
+    let took = matches!(passed, Ok(Ok(()))).then(|| end.elapsed());
+    let said = match (&passed, took) {
+        (_, Some(took)) => format!("recovered in {:.1} s", took.as_secs_f64()),
+        (Ok(Err(error)), _) => format!("no recovery: {error}"),
+        _ => "no recovery".to_owned(),
+    };
+    if let Some(device) = device {
+        device.logout().await?;
+    }
+    let progress = strike.place.actors.progress();
+    cache::progress(&format!("{}: {said}; {progress}", fault.name()));
+    Ok(Recovery {
+        fault: fault.name(),
+        took,
+    })
 }
 
 #[cfg(test)]
@@ -218,5 +257,7 @@ mod unit {
             assert_eq!(fault.name().parse::<Fault>().unwrap(), *fault);
         }
         assert!("nonsense".parse::<Fault>().is_err());
+        assert!(!Fault::usual(false).contains(&Fault::PostgresRestart));
+        assert!(Fault::usual(true).contains(&Fault::PostgresRestart));
     }
 }

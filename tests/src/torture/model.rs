@@ -43,6 +43,8 @@ pub struct Findings {
     pub undecryptable: usize,
     /// Wrong text, file, deletion or reaction.
     pub wrong: usize,
+    /// Messages of which something else is said than that they were delivered and read, and notices that say so.
+    pub status: usize,
 }
 
 impl Findings {
@@ -60,6 +62,7 @@ impl AddAssign for Findings {
         self.reordered += other.reordered;
         self.undecryptable += other.undecryptable;
         self.wrong += other.wrong;
+        self.status += other.status;
     }
 }
 
@@ -67,8 +70,8 @@ impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "lost {}, doubled {}, reordered {}, undecryptable {}, wrong {}",
-            self.lost, self.doubled, self.reordered, self.undecryptable, self.wrong
+            "lost {}, doubled {}, reordered {}, undecryptable {}, wrong {}, wrong status {}",
+            self.lost, self.doubled, self.reordered, self.undecryptable, self.wrong, self.status
         )
     }
 }
@@ -111,6 +114,7 @@ pub fn expected(
             Act::File(id, size) => Seen::File(file(*id, *size)),
             Act::Edit(id, version) => Seen::Text(words(chat, *id, *version)),
             Act::Delete(_) => Seen::Deleted,
+            Act::Read(_) => continue,
             Act::React(..) | Act::TakeBack(_) => {
                 if let Some(entry) = entries.get_mut(id.n) {
                     entry.reactions = match act {

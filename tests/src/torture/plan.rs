@@ -48,6 +48,8 @@ pub enum Act {
     React(MessageId, &'static str),
     /// Takes the emoji back.
     TakeBack(MessageId),
+    /// Reads up to a message of the other side, and lets it know.
+    Read(MessageId),
 }
 
 impl Act {
@@ -60,7 +62,8 @@ impl Act {
             | Self::Edit(id, _)
             | Self::Delete(id)
             | Self::React(id, _)
-            | Self::TakeBack(id) => id,
+            | Self::TakeBack(id)
+            | Self::Read(id) => id,
         }
     }
 
@@ -68,7 +71,7 @@ impl Act {
     #[must_use]
     pub fn actor(&self) -> Side {
         match self {
-            Self::React(id, _) | Self::TakeBack(id) => id.side.other(),
+            Self::React(id, _) | Self::TakeBack(id) | Self::Read(id) => id.side.other(),
             _ => self.message().side,
         }
     }
@@ -91,6 +94,8 @@ pub struct Mix {
     pub deletions: u32,
     /// Of 100 messages so many get a reaction.
     pub reactions: u32,
+    /// Of 100 messages so many get a read receipt of their own; in the end all are read.
+    pub reads: u32,
 }
 
 impl Default for Mix {
@@ -103,6 +108,7 @@ impl Default for Mix {
             edits: 8,
             deletions: 4,
             reactions: 10,
+            reads: 10,
         }
     }
 }
@@ -138,7 +144,7 @@ pub fn plan(seed: u64, mix: &Mix) -> Vec<Script> {
     scripts
 }
 
-/// A message has one fate: it is left alone, changed, deleted or reacted to. So whatever the sides do at the same time, how it
+/// A message has one fate: it is left alone, changed, deleted, reacted to or read. So whatever the sides do at the same time, how it
 /// ends is certain.
 fn script(dice: &mut SmallRng, mix: &Mix, messages: usize) -> Vec<Act> {
     let mut acts = Vec::new();
@@ -202,6 +208,9 @@ fn fate(dice: &mut SmallRng, mix: &Mix, id: MessageId, is_file: bool) -> Vec<Act
             acts.push(Act::TakeBack(id));
         }
         return acts;
+    }
+    if percent(dice, mix.reads) {
+        return vec![Act::Read(id)];
     }
     Vec::new()
 }

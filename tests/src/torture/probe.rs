@@ -1,11 +1,11 @@
 //! A chat of its own that tells whether messages go.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::sandbox::Phone;
-use crate::{Result, wait};
+use crate::sandbox::{Message, Phone};
+use crate::{Error, Result, wait};
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -32,37 +32,80 @@ impl<'a> Probe<'a> {
         }
     }
 
+    /// Has the client forget the room's key: the next message comes with a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub async fn forget_room_key(&self) -> Result<()> {
+        self.client.discard_session(&self.room).await
+    }
+
     /// Sends a message each way and waits for both.
     ///
     /// # Errors
     ///
     /// When one cannot be sent or does not come for ten minutes.
     pub async fn pass(&self) -> Result<()> {
-        let words = format!("probe {}", self.count.fetch_add(1, Ordering::Relaxed));
+        let words = self.words();
+        tokio::try_join!(self.there(self.client, &words), self.back(&words)).map(drop)
+    }
+
+    /// As [`Probe::pass`], for another device of the same user. The phone may have to write more than once: before the bridge
+    /// knows of a device, it encrypts for the others alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::pass`].
+    pub async fn pass_with(&self, device: &Client) -> Result<()> {
+        let words = self.words();
+        self.there(device, &words).await?;
+        let end = Instant::now() + LONG;
+        loop {
+            let words = self.words();
+            self.back(&words).await?;
+            let come = device.timeline(&self.room).await?;
+            let mut come = come.iter().filter(|event| event.sender == self.ghost);
+            if come.any(|event| event.is_clean() && event.body() == Some(&words)) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(Error::new("the new device can read nothing"));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    fn words(&self) -> String {
+        format!("probe {}", self.count.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A message to the phone.
+    async fn there(&self, client: &Client, words: &str) -> Result<()> {
+        client.send(&self.room, words).await?;
+        let came = |messages: &[Message]| {
+            let mut all = messages.iter();
+            all.any(|each| !each.from_me && each.text.as_deref() == Some(words))
+                .then_some(())
+        };
         let user = self.client.user_id();
-        let there = async {
-            self.client.send(&self.room, &words).await?;
-            let came = |messages: &[crate::sandbox::Message]| {
-                let mut all = messages.iter();
-                all.any(|each| !each.from_me && each.text.as_deref() == Some(&words))
-                    .then_some(())
-            };
-            self.phone.until(user, &words, LONG, came).await
-        };
-        let back = async {
-            wait::until("the sandbox to take a message", LONG, || async {
-                Ok(self.phone.send(user, &words).await.ok())
-            })
-            .await?;
-            wait::until(&words, LONG, || async {
-                let timeline = self.client.timeline(&self.room).await?;
-                Ok(timeline
-                    .iter()
-                    .any(|event| event.sender == self.ghost && event.body() == Some(&words))
-                    .then_some(()))
-            })
-            .await
-        };
-        tokio::try_join!(there, back).map(drop)
+        self.phone.until(user, words, LONG, came).await
+    }
+
+    /// A message to the user, shown by its first device.
+    async fn back(&self, words: &str) -> Result<()> {
+        let user = self.client.user_id();
+        wait::until("the sandbox to take a message", LONG, || async {
+            Ok(self.phone.send(user, words).await.ok())
+        })
+        .await?;
+        wait::until(words, LONG, || async {
+            let timeline = self.client.timeline(&self.room).await?;
+            Ok(timeline
+                .iter()
+                .any(|event| event.sender == self.ghost && event.body() == Some(words))
+                .then_some(()))
+        })
+        .await
     }
 }

@@ -1,6 +1,6 @@
 //! Runs added up: what anyone can reproduce.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Recovery {
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
+    /// Messages that were written, both ways.
+    pub messages: usize,
     /// What was wrong.
     pub findings: Findings,
     /// How it came back from each fault.
@@ -42,6 +44,7 @@ impl Outcome {
             reordered,
             undecryptable,
             wrong,
+            status,
         } = self.findings;
         let recoveries: Vec<Value> = self
             .recoveries
@@ -49,8 +52,8 @@ impl Outcome {
             .map(|each| json!({"fault": each.fault, "ms": each.took.map(|took| took.as_millis())}))
             .collect();
         json!({
-            "seed": self.seed, "lost": lost, "doubled": doubled, "reordered": reordered,
-            "undecryptable": undecryptable, "wrong": wrong, "recoveries": recoveries,
+            "seed": self.seed, "messages": self.messages, "lost": lost, "doubled": doubled, "reordered": reordered,
+            "undecryptable": undecryptable, "wrong": wrong, "wrong_status": status, "recoveries": recoveries,
             "details": self.details, "seconds": self.took.as_secs(),
         })
     }
@@ -72,24 +75,37 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A row for each fault: how often it happened and how long the way back took.
+/// Runs added up: a row for each fault says how often it happened, what was wrong with the runs in which it did, and how long
+/// the way back took.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    times: BTreeMap<&'static str, Vec<Option<Duration>>>,
+    rows: BTreeMap<&'static str, Row>,
     total: Findings,
     runs: usize,
+    messages: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Row {
+    times: Vec<Option<Duration>>,
+    runs: usize,
+    findings: Findings,
 }
 
 impl Table {
     /// Adds a run.
     pub fn add(&mut self, outcome: &Outcome) {
         self.runs += 1;
+        self.messages += outcome.messages;
         self.total += outcome.findings;
-        for recovery in &outcome.recoveries {
-            self.times
-                .entry(recovery.fault)
-                .or_default()
-                .push(recovery.took);
+        let mut seen = BTreeSet::new();
+        for Recovery { fault, took } in &outcome.recoveries {
+            let row = self.rows.entry(fault).or_default();
+            row.times.push(*took);
+            if seen.insert(fault) {
+                row.runs += 1;
+                row.findings += outcome.findings;
+            }
         }
     }
 
@@ -102,20 +118,34 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} runs: {}", self.runs, self.total)?;
+        writeln!(
+            f,
+            "{} runs, {} messages: {}",
+            self.runs, self.messages, self.total
+        )?;
         writeln!(f)?;
-        writeln!(f, "| fault | times | median recovery | worst recovery |")?;
-        writeln!(f, "|---|---:|---:|---:|")?;
-        for (fault, times) in &self.times {
-            let mut known: Vec<Duration> = times.iter().copied().flatten().collect();
+        writeln!(
+            f,
+            "| fault | times | runs | lost / doubled / reordered | median recovery | worst recovery |"
+        )?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
+        for (fault, row) in &self.rows {
+            let mut known: Vec<Duration> = row.times.iter().copied().flatten().collect();
             known.sort_unstable();
-            let never = times.len() - known.len();
+            let never = row.times.len() - known.len();
             let median = known.get(known.len() / 2);
             let worst = known.last().filter(|_| never == 0);
+            let Findings {
+                lost,
+                doubled,
+                reordered,
+                ..
+            } = row.findings;
             writeln!(
                 f,
-                "| {fault} | {} | {} | {} |",
-                times.len(),
+                "| `{fault}` | {} | {} | {lost} / {doubled} / {reordered} | {} | {} |",
+                row.times.len(),
+                row.runs,
                 seconds(median),
                 seconds(worst)
             )?;
@@ -147,15 +177,18 @@ mod unit {
         let mut table = Table::default();
         let mut outcome = Outcome {
             seed: 1,
+            messages: 10,
             findings: Findings::default(),
             recoveries: vec![recovery(took(1)), recovery(took(3)), recovery(took(2))],
             details: Vec::new(),
             took: Duration::from_secs(9),
         };
         table.add(&outcome);
-        assert!(table.to_string().contains("| kill | 3 | 2.0 s | 3.0 s |"));
+        let shown = table.to_string();
+        assert!(shown.contains("| `kill` | 3 | 1 | 0 / 0 / 0 | 2.0 s | 3.0 s |"));
         outcome.recoveries = vec![recovery(None)];
         table.add(&outcome);
-        assert!(table.to_string().contains("| kill | 4 | 2.0 s | never |"));
+        let shown = table.to_string();
+        assert!(shown.contains("| `kill` | 4 | 2 | 0 / 0 / 0 | 2.0 s | never |"));
     }
 }

@@ -5,6 +5,7 @@ import { icon } from './icons.js'
 
 const CHANCES = [
   ['duplicate', 'Deliver twice'], ['reorder', 'Swap with the next'], ['lose_acks', 'Lose acknowledgements'],
+  ['ignore_acks', 'Deliver again what was acknowledged'],
   ['corrupt', 'Damage messages'], ['unknown_extras', 'Add unknown parts'],
 ]
 const STEPS = [['+1 minute', 60], ['+1 hour', 3600], ['+1 day', 86_400], ['+30 days', 30 * 86_400]]
