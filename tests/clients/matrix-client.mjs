@@ -107,6 +107,11 @@ async function until(is) {
     }
 }
 
+/** Resolves when `is` gives something; asked again and again, for what nothing tells of. */
+async function poll(is) {
+    while (!(await is())) await new Promise((resolve) => setTimeout(resolve, 300));
+}
+
 /**
  * Waits until the homeserver's word of our own join is here, and with it the room's state: before that the library
  * does not know that a room is encrypted, and would send in the clear.
@@ -328,11 +333,21 @@ const ops = {
     async sign_device({ device_id }) {
         const crypto = client.getCrypto();
         // Until the homeserver has told of it.
-        await until(async () => {
+        await poll(async () => {
             const devices = await crypto.getUserDeviceInfo([client.getUserId()], true);
             return devices.get(client.getUserId())?.has(device_id);
         });
         await crypto.crossSignDevice(device_id);
+        return {};
+    },
+
+    /** Resolves when this device knows that it is signed: before that it encrypts nothing. */
+    async signed() {
+        const crypto = client.getCrypto();
+        await poll(async () => {
+            const status = await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId());
+            return status?.signedByOwner;
+        });
         return {};
     },
 

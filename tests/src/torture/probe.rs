@@ -1,6 +1,7 @@
 //! A chat of its own that tells whether messages go.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -17,6 +18,8 @@ pub struct Probe<'a> {
     room: String,
     ghost: String,
     count: AtomicUsize,
+    /// What was written to the phone and not waited for.
+    under_way: Mutex<Vec<String>>,
 }
 
 impl<'a> Probe<'a> {
@@ -29,6 +32,7 @@ impl<'a> Probe<'a> {
             room,
             ghost,
             count: AtomicUsize::new(0),
+            under_way: Mutex::default(),
         }
     }
 
@@ -39,6 +43,18 @@ impl<'a> Probe<'a> {
     /// When the client is gone.
     pub async fn forget_room_key(&self) -> Result<()> {
         self.client.discard_session(&self.room).await
+    }
+
+    /// Sends a message to the phone; whoever passes next waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent.
+    pub async fn begin(&self) -> Result<()> {
+        let words = self.words();
+        self.client.send(&self.room, &words).await?;
+        self.lock().push(words);
+        Ok(())
     }
 
     /// Sends a message each way and waits for both.
@@ -76,6 +92,12 @@ impl<'a> Probe<'a> {
         }
     }
 
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn words(&self) -> String {
         format!("probe {}", self.count.fetch_add(1, Ordering::Relaxed))
     }
@@ -83,10 +105,14 @@ impl<'a> Probe<'a> {
     /// A message to the phone.
     async fn there(&self, client: &Client, words: &str) -> Result<()> {
         client.send(&self.room, words).await?;
+        let mut wanted = std::mem::take(&mut *self.lock());
+        wanted.push(words.to_owned());
         let came = |messages: &[Message]| {
-            let mut all = messages.iter();
-            all.any(|each| !each.from_me && each.text.as_deref() == Some(words))
-                .then_some(())
+            let shows = |words: &String| {
+                let mut all = messages.iter();
+                all.any(|each| !each.from_me && each.text.as_ref() == Some(words))
+            };
+            wanted.iter().all(shows).then_some(())
         };
         let user = self.client.user_id();
         self.phone.until(user, words, LONG, came).await

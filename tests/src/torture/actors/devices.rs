@@ -30,6 +30,7 @@ impl Actors {
         let log = stack.folder().join("client-second.log");
         let second = Client::login_unsigned(&login, &log).await?;
         first.sign_device(second.device_id()).await?;
+        second.wait_for_signature().await?;
         Ok(second)
     }
 

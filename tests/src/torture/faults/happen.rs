@@ -160,7 +160,7 @@ impl Fault {
             Self::KeysLost => strike.keys(Keys::Lost).await,
             Self::KeysWhileDown => {
                 gatehouse.kill();
-                strike.forget_room_keys().await?;
+                strike.new_room_keys().await?;
                 tokio::time::sleep(spell).await;
                 gatehouse.start().await
             }
@@ -200,15 +200,17 @@ impl Strike<'_> {
             keys,
             ..Trouble::default()
         });
-        self.forget_room_keys().await?;
+        self.new_room_keys().await?;
         tokio::time::sleep(self.spell).await;
         proxy.set(Trouble::default());
         Ok(())
     }
 
-    async fn forget_room_keys(&self) -> Result<()> {
+    /// The next message of each room comes with a new key; that of the probe is sent at once.
+    async fn new_room_keys(&self) -> Result<()> {
+        self.place.actors.forget_room_keys().await?;
         self.probe.forget_room_key().await?;
-        self.place.actors.forget_room_keys().await
+        self.probe.begin().await
     }
 }
 
