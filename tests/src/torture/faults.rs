@@ -233,7 +233,11 @@ async fn once(fault: Fault, strike: &Strike<'_>) -> Result<Recovery> {
     let took = matches!(passed, Ok(Ok(()))).then(|| end.elapsed());
     let said = match (&passed, took) {
         (_, Some(took)) => format!("recovered in {:.1} s", took.as_secs_f64()),
-        (Ok(Err(error)), _) => format!("no recovery: {error}"),
+        (Ok(Err(error)), _) => {
+            let error = error.to_string();
+            let reason = error.lines().next().unwrap_or_default();
+            format!("no recovery: {reason}")
+        }
         _ => "no recovery".to_owned(),
     };
     if let Some(device) = device {
