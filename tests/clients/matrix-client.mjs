@@ -341,16 +341,6 @@ const ops = {
         return {};
     },
 
-    /** Resolves when this device knows that it is signed: before that it encrypts nothing. */
-    async signed() {
-        const crypto = client.getCrypto();
-        await poll(async () => {
-            const status = await crypto.getDeviceVerificationStatus(client.getUserId(), client.getDeviceId());
-            return status?.signedByOwner;
-        });
-        return {};
-    },
-
     /** Throws the user's cross-signing keys away and makes new ones. */
     async reset_cross_signing() {
         const crypto = client.getCrypto();

@@ -23,15 +23,6 @@ impl Client {
             .map(drop)
     }
 
-    /// Waits until this device knows that another one has signed it: before that it encrypts nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the client is gone.
-    pub async fn wait_for_signature(&self) -> Result<()> {
-        self.ask("signed", json!({})).await.map(drop)
-    }
-
     /// Throws the user's cross-signing keys away and makes new ones.
     ///
     /// # Errors

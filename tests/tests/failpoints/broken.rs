@@ -42,6 +42,7 @@ async fn torture(breakage: &str) -> Result<(Findings, Vec<String>)> {
         edits: 0,
         deletions: 0,
         reactions: 0,
+        reads: 0,
     };
     let result = async {
         let actors = Actors::open(&stack, plan(1, &mix), mix.users, mix.contacts).await?;

@@ -117,6 +117,7 @@ impl fmt::Display for Table {
                 reordered,
                 undecryptable,
                 wrong,
+                status: _,
             } = row.findings;
             writeln!(
                 f,
