@@ -39,6 +39,11 @@ pub(crate) struct Gaps {
 }
 
 impl Gaps {
+    /// The homeserver was away.
+    pub(crate) fn likely(&self) {
+        self.found.notify_one();
+    }
+
     /// A new transaction with this number came. A homeserver that was restarted begins its count anew.
     pub(crate) fn numbered(&self, number: Option<u64>) {
         let Some(number) = number else { return };
@@ -62,7 +67,6 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
             tokio::time::sleep(delay).await;
         }
         tokio::select! {
-            () = core.puppets.homeserver().came_back() => {}
             () = core.gaps.found.notified() => {}
             () = tokio::time::sleep(EVERY) => {}
         }

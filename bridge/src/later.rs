@@ -8,7 +8,15 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 /// Hands keys back when their time has come. Each key waits once: the earliest time counts.
 pub(crate) struct Later<K> {
-    queue: mpsc::UnboundedSender<(K, Instant)>,
+    queue: mpsc::UnboundedSender<Wish<K>>,
+}
+
+/// What is asked of the task.
+enum Wish<K> {
+    /// To hand a key back at a time.
+    At(K, Instant),
+    /// To hand all of them back now.
+    AllNow,
 }
 
 impl<K> Clone for Later<K> {
@@ -28,7 +36,7 @@ impl<K> fmt::Debug for Later<K> {
 impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
     /// Starts the task. It calls `due` with each key whose time has come, and ends with the last handle.
     pub(crate) fn start(due: impl Fn(K) + Send + 'static) -> Self {
-        let (queue, mut wanted) = mpsc::unbounded_channel::<(K, Instant)>();
+        let (queue, mut wanted) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut delays = DelayQueue::new();
             let mut waiting: HashMap<K, (delay_queue::Key, Instant)> = HashMap::new();
@@ -36,7 +44,11 @@ impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
                 tokio::select! {
                     item = wanted.recv() => match item {
                         None => return,
-                        Some((key, at)) => match waiting.get_mut(&key) {
+                        Some(Wish::AllNow) => {
+                            delays.clear();
+                            waiting.drain().for_each(|(key, _)| due(key));
+                        }
+                        Some(Wish::At(key, at)) => match waiting.get_mut(&key) {
                             Some((entry, before)) if at < *before => {
                                 delays.reset_at(entry, at);
                                 *before = at;
@@ -62,7 +74,12 @@ impl<K: Clone + Eq + Hash + Send + 'static> Later<K> {
     /// Hands `key` back after `delay`, or earlier if it waits for an earlier time already.
     pub(crate) fn wake_after(&self, key: K, delay: Duration) {
         // Refused only when the task is gone, which is at shutdown.
-        let _ = self.queue.send((key, Instant::now() + delay));
+        let _ = self.queue.send(Wish::At(key, Instant::now() + delay));
+    }
+
+    /// Hands everything back now that waits: what stood in the way may be gone.
+    pub(crate) fn hurry(&self) {
+        let _ = self.queue.send(Wish::AllNow);
     }
 }
 
@@ -100,6 +117,11 @@ mod tests {
         assert_eq!(next().await, Some("b"));
         later.wake_after("a", Duration::from_millis(1));
         assert_eq!(next().await, Some("a"), "a key can wait again");
+        later.wake_after("c", Duration::from_secs(3600));
+        later.hurry();
+        assert_eq!(next().await, Some("c"));
+        later.wake_after("c", Duration::from_millis(1));
+        assert_eq!(next().await, Some("c"), "and again after a hurry");
     }
 
     #[test]

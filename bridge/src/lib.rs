@@ -30,6 +30,7 @@ mod logins;
 mod management;
 pub mod media;
 mod notices;
+mod outages;
 mod outgoing;
 mod passes;
 pub mod phone;

@@ -123,9 +123,25 @@ fn is_about(event: &inbox::Event) -> bool {
             .is_some_and(|content| content.relates_to.is_some())
 }
 
+/// Whether nothing is left of an event: it was deleted before it came here.
+fn is_deleted(event: &inbox::Event) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Whole {
+        unsigned: Option<Unsigned>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Unsigned {
+        redacted_because: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_str::<Whole>(&event.body)
+        .ok()
+        .and_then(|event| event.unsigned)
+        .is_some_and(|unsigned| unsigned.redacted_because.is_some())
+}
+
 /// Reads one event.
 async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<Read, Hold> {
-    if event.sender != portal.login {
+    if event.sender != portal.login || is_deleted(event) {
         return Ok(Read::nothing());
     }
     match event.kind.as_str() {

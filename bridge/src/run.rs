@@ -24,6 +24,7 @@ use crate::{
     inbox::Intake,
     later::backoff,
     media::{Hosted, Media, MediaError},
+    outages,
     passes::Hold,
     public::{self, Keys, Public, PushSink},
     registration::Registration,
@@ -261,6 +262,7 @@ async fn start_matrix(core: Arc<Core>) {
     }
     tracing::info!("the homeserver is reached");
     tokio::spawn(catch_up::keep_up(core.clone()));
+    tokio::spawn(outages::watch(core.clone()));
     let mut rooms = Vec::new();
     match core.puppets.sweep_all(|key| rooms.push(key)).await {
         Ok(result) => {

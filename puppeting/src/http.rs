@@ -74,18 +74,18 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Outage {
     lasts: AtomicBool,
-    over: Notify,
+    began: Notify,
 }
 
 impl Outage {
     fn begins(&self) {
-        self.lasts.store(true, Ordering::Relaxed);
+        if !self.lasts.swap(true, Ordering::Relaxed) {
+            self.began.notify_one();
+        }
     }
 
     fn ends(&self) {
-        if self.lasts.load(Ordering::Relaxed) && self.lasts.swap(false, Ordering::Relaxed) {
-            self.over.notify_one();
-        }
+        self.lasts.store(false, Ordering::Relaxed);
     }
 }
 
@@ -134,10 +134,14 @@ impl Homeserver {
         &self.inner.config
     }
 
-    /// Ends when the homeserver answers again after requests that it did not answer: it may have been restarted, and what it
-    /// had for the bridge in memory is lost. For one waiter; an outage that is over before the call counts.
-    pub async fn came_back(&self) {
-        self.inner.outage.over.notified().await;
+    /// Ends when a request finds that the homeserver does not answer. For one waiter; one that was found before the call counts.
+    pub async fn went_away(&self) {
+        self.inner.outage.began.notified().await;
+    }
+
+    /// Whether the last request was not answered.
+    pub fn is_away(&self) -> bool {
+        self.inner.outage.lasts.load(Ordering::Relaxed)
     }
 
     /// Sends a typed request as `identity` and reads the typed answer, within [`DEADLINE`].
@@ -266,18 +270,19 @@ impl Homeserver {
         let outage = &self.inner.outage;
         let (response, body) = answered.inspect_err(|_| outage.begins())?;
         let status = response.status();
-        // A proxy before the homeserver answers so while that is away.
-        if matches!(status.as_u16(), 502..=504) {
-            outage.begins();
-        } else {
-            outage.ends();
-        }
         if !status.is_success() {
             let wait = response.headers().get(http::header::RETRY_AFTER);
             let wait = wait.and_then(|value| value.to_str().ok());
             let refusal = Refusal::read(status.as_u16(), wait, &body);
+            // A proxy before the homeserver answers so while that is away.
+            if matches!(status.as_u16(), 502..=504) && refusal.errcode.is_none() {
+                outage.begins();
+            } else {
+                outage.ends();
+            }
             return Err(HttpError::Refused { endpoint, refusal });
         }
+        outage.ends();
         let mut answer = http::Response::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = response.headers().clone();

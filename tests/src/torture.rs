@@ -43,6 +43,8 @@ pub struct Torture {
     pub mix: Mix,
     /// Which faults may happen; none for a quiet run.
     pub faults: Vec<Fault>,
+    /// How long a fault lasts that lasts; a few seconds, drawn from the seed, if nothing.
+    pub spell: Option<Duration>,
     /// Over how long the acts are spread; as fast as possible if nothing.
     pub spread: Option<Duration>,
     /// How long after the last act and fault everything may take to arrive.
@@ -97,7 +99,7 @@ impl Torture {
         // Faults go on as long as people act, then everything is mended.
         let (acting, recoveries) = tokio::join!(
             actors.act(pause),
-            faults::strike(place, &self.faults, &mut dice)
+            faults::strike(place, &self.faults, self.spell, &mut dice)
         );
         acting?;
         let recoveries = recoveries?;

@@ -35,9 +35,12 @@ pub(crate) struct Torture {
     /// Over how long the messages of a run are spread: 90s, 10m, 1h
     #[arg(long = "for", value_name = "TIME", value_parser = time, default_value = "3m")]
     spread: Duration,
-    /// Faults by name, separated by commas; `none` for a quiet run [default: all but homeserver-long]
+    /// Faults by name, separated by commas; `none` for a quiet run [default: all]
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
+    /// How long a fault lasts that lasts [default: 3 to 9 s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    spell: Option<Duration>,
     /// Texts alone: no files, changes, deletions, reactions or receipts
     #[arg(long)]
     texts: bool,
@@ -55,7 +58,8 @@ Examples:
   cargo xtask torture --seed 42                    run 42, again if it was run before
   cargo xtask torture --seeds 100                  a hundred runs, seeds 1 to 100, and the table of docs/reliability.md
   cargo xtask torture --for 10m --faults kill,drop two faults only, over ten minutes
-  cargo xtask torture --faults homeserver-long     how long the way back takes after ten minutes";
+  cargo xtask torture --faults homeserver-kill --spell 10m
+                                                   how long the way back takes after ten minutes without homeserver";
 
 fn after_help() -> String {
     let mut help = format!("{EXAMPLES}\n\nFaults:\n");
@@ -124,6 +128,7 @@ pub(crate) async fn run(arguments: &Torture) -> Result<()> {
             mix: mix(arguments),
             faults: faults.clone(),
             spread: Some(arguments.spread),
+            spell: arguments.spell,
             patience: Duration::from_secs(180),
             postgres,
             stack,

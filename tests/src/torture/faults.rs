@@ -16,7 +16,7 @@ use crate::postgres::Postgres;
 use crate::stack::Stack;
 use crate::{Error, Result, cache};
 
-/// How long a fault of the network lasts, at most; at least it is a third of it.
+/// How long a fault lasts that lasts, at most, if nobody says; at least it is a third of it.
 const SPELL: Duration = Duration::from_secs(9);
 /// How long messages may take to go again after a fault. Then the fault counts as one without recovery, and the run goes on.
 const RECOVERY: Duration = Duration::from_secs(120);
@@ -95,8 +95,6 @@ faults! {
     HomeserverKill = "homeserver-kill",
     /// The homeserver hangs.
     HomeserverHang = "homeserver-hang",
-    /// The homeserver is away for ten minutes.
-    HomeserverLong = "homeserver-long",
     /// The homeserver answers half of the requests with 429 and a time to wait.
     Homeserver429 = "homeserver-429",
     /// The homeserver answers half of the requests with 500.
@@ -134,16 +132,12 @@ faults! {
 }
 
 impl Fault {
-    /// Those that happen where none are named: all that this database can have, without the one that takes very long.
+    /// Those that happen where none are named: all that this database can have.
     #[must_use]
     pub fn usual(postgres: bool) -> Vec<Self> {
         let all = Self::ALL.iter().copied();
-        all.filter(|fault| match fault {
-            Self::HomeserverLong => false,
-            Self::PostgresRestart => postgres,
-            _ => true,
-        })
-        .collect()
+        all.filter(|fault| postgres || *fault != Self::PostgresRestart)
+            .collect()
     }
 }
 
@@ -173,8 +167,8 @@ impl FromStr for Fault {
     }
 }
 
-/// Strikes with one fault after another, in an order drawn from the dice, at least once and for as long as people act. After
-/// each it measures how long it takes until messages go both ways again.
+/// Strikes with one fault after another, in an order drawn from the dice, at least once and for as long as people act. Those that
+/// last go on for `spell`, or for a time that is drawn too. After each it measures how long it takes until messages go both ways again.
 ///
 /// # Errors
 ///
@@ -182,6 +176,7 @@ impl FromStr for Fault {
 pub async fn strike(
     place: Place<'_>,
     faults: &[Fault],
+    spell: Option<Duration>,
     dice: &mut SmallRng,
 ) -> Result<Vec<Recovery>> {
     let mut recoveries = Vec::new();
@@ -194,10 +189,11 @@ pub async fn strike(
         round.shuffle(dice);
         for fault in round {
             tokio::time::sleep(Duration::from_millis(dice.random_range(500..3000))).await;
+            let drawn = SPELL * dice.random_range(33..100) / 100;
             let strike = Strike {
                 place,
                 probe: &probe,
-                spell: SPELL * dice.random_range(33..100) / 100,
+                spell: spell.unwrap_or(drawn),
                 seed: dice.random(),
             };
             recoveries.push(once(fault, &strike).await?);

@@ -10,8 +10,6 @@ use crate::client::Client;
 use crate::error::Context as _;
 use crate::{Error, Result};
 
-/// How long the homeserver is away in the fault that takes very long.
-const LONG: Duration = Duration::from_secs(600);
 /// How far the gatekeeper's clock jumps, in seconds.
 const JUMP: u64 = 3600;
 /// How long a few bytes take where everything crawls.
@@ -114,11 +112,6 @@ impl Fault {
                 tokio::time::sleep(spell).await;
                 synapse.thaw();
                 Ok(())
-            }
-            Self::HomeserverLong => {
-                synapse.kill();
-                tokio::time::sleep(LONG).await;
-                synapse.go_on().await
             }
             Self::Homeserver429 => {
                 strike
