@@ -138,7 +138,12 @@ async fn read(
 
 /// Whether a room has no members but the bot and one user (who may not have joined yet).
 async fn is_alone_with(bot: &Puppet, room: &RoomId, user: &UserId) -> Result<bool, Hold> {
-    let members = bot.joined_members(room).await?;
+    let members = match bot.joined_members(room).await {
+        Ok(members) => members,
+        Err(error) if error.is_retryable() => return Err(error.into()),
+        // It is not in that room, so nobody talks to it there.
+        Err(_) => return Ok(false),
+    };
     Ok(members
         .iter()
         .all(|member| *member == *user || *member == *bot.user_id()))

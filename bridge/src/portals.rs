@@ -310,7 +310,8 @@ async fn adopt(
         && old != room.as_str()
     {
         let old = core.room(old)?;
-        if user_is_in(ghost, &old, login).await? {
+        // A room that the user was invited to and has not joined yields to the one that the user made.
+        if membership(ghost, &old, login).await?.as_deref() == Some("join") {
             return Ok(Err(format!(
                 "you have a chat with this contact already: https://matrix.to/#/{old}"
             )));
@@ -330,6 +331,8 @@ async fn adopt(
             }
         }
     }
+    // Already now: a message of the contact that comes meanwhile belongs here, not into a room of its own.
+    record(core, login, &peer, ghost, room, false).await?;
     let bot_joined = bring_bot(core, room, ghost).await?;
     let portal = record(core, login, &peer, ghost, room, bot_joined).await?;
     describe::keep_up(core, &portal).await?;
@@ -344,7 +347,8 @@ async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bo
         Err(error) if error.is_retryable() => return Err(error.into()),
         Err(_) => {
             // Refused because it is in the room, or because the ghost may not invite.
-            if !user_is_in(ghost, room, core.bot.as_str()).await? {
+            let membership = membership(ghost, room, core.bot.as_str()).await?;
+            if !matches!(membership.as_deref(), Some("join" | "invite")) {
                 return Ok(false);
             }
         }
@@ -362,15 +366,16 @@ async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bo
     }
 }
 
-async fn user_is_in(puppet: &Puppet, room: &RoomId, user: &str) -> Result<bool, Hold> {
+/// What a user is in a room.
+async fn membership(puppet: &Puppet, room: &RoomId, user: &str) -> Result<Option<String>, Hold> {
     let Ok(user) = UserId::parse(user) else {
-        return Ok(false);
+        return Ok(None);
     };
     match puppet.membership(room, &user).await {
-        Ok(membership) => Ok(matches!(membership.as_deref(), Some("join" | "invite"))),
+        Ok(membership) => Ok(membership),
         Err(error) if error.is_retryable() => Err(error.into()),
         // The puppet is not in that room any more, so nobody can talk there.
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
 }
 

@@ -184,6 +184,8 @@ pub async fn strike(
         return Ok(recoveries);
     }
     let probe = place.actors.probe(place.stack).await?;
+    // Its chat is open before anything breaks.
+    probe.pass().await?;
     loop {
         let mut round = faults.to_vec();
         round.shuffle(dice);
