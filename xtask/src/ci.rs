@@ -1,11 +1,13 @@
 //! `cargo xtask ci`: what a change must pass.
 
+use std::time::Duration;
+
 use clap::Args;
-use tests::Result;
+use tests::{Result, cache};
 
-use crate::{steps, test};
+use crate::{steps, test, torture};
 
-/// Check the format, lints, tests, decoders and documentation, in this order; the first failure ends it
+/// Check the format, lints, tests, the bridge under faults, decoders and documentation, in this order; the first failure ends it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -14,6 +16,9 @@ pub(crate) struct Ci {
     /// How long damaged input is fed to each decoder
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     fuzz_seconds: u64,
+    /// How long people talk while everything breaks
+    #[arg(long, value_name = "TIME", value_parser = torture::time, default_value = "5m")]
+    torture: Duration,
 }
 
 pub(crate) async fn run(arguments: &Ci) -> Result<()> {
@@ -32,6 +37,8 @@ pub(crate) async fn run(arguments: &Ci) -> Result<()> {
     ]);
     steps::run("checking the lints", &mut clippy)?;
     test::run(&test::Test::everything()).await?;
+    cache::progress("talking while everything breaks");
+    torture::run(&torture::Torture::over(arguments.torture)).await?;
     let seconds = arguments.fuzz_seconds.to_string();
     let mut fuzz = steps::cargo();
     fuzz.args([

@@ -43,7 +43,7 @@ enum Command {
     Screenshots(screenshots::Screenshots),
     /// Talk at random while everything breaks, and count what is lost, doubled or out of order
     Torture(torture::Torture),
-    /// Check the format, lints, tests, decoders (fuzzing) and documentation
+    /// Check the format, lints, tests, the bridge under faults, decoders (fuzzing) and documentation
     Ci(ci::Ci),
     /// Measure the parts, the whole bridge and its memory
     Bench(bench::Bench),

@@ -69,7 +69,27 @@ fn after_help() -> String {
     help
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+impl Torture {
+    /// One run with every fault, over this time.
+    pub(crate) fn over(spread: Duration) -> Self {
+        Self {
+            seed: 1,
+            seeds: 1,
+            messages: 500,
+            users: 2,
+            contacts: 3,
+            spread,
+            faults: Vec::new(),
+            spell: None,
+            texts: false,
+            postgres: false,
+            json: false,
+        }
+    }
+}
+
+/// Reads a time such as `90s`, `10m` or `1h`.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; write 90s, 10m or 1h");
     let (number, unit) = text.split_at(text.len().saturating_sub(1));
     let seconds = match unit {
