@@ -11,20 +11,23 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{HeaderMap, StatusCode, header};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use ruma::OwnedUserId;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Store;
 use zeroize::Zeroizing;
 
 pub use self::status::{Status, User};
+pub use crate::leaving::{Departure, Operator};
 use crate::{
-    appservice::{TransactionSink, bearer},
+    appservice::{SinkError, TransactionSink, bearer},
     registration::Registration,
 };
 
@@ -33,24 +36,44 @@ pub(crate) const STATUS_PATH: &str = "/_gatehouse/status";
 /// Path of the list of [`User`]s.
 pub(crate) const USERS_PATH: &str = "/_gatehouse/users";
 
+/// Path that ends the enlistment of the user in the body.
+pub(crate) const DISABLE_PATH: &str = "/_gatehouse/disable";
+/// Path that erases the user in the body.
+pub(crate) const ERASE_PATH: &str = "/_gatehouse/erase";
+
+/// Whom a request is about.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct About {
+    /// Their Matrix id.
+    pub(crate) user: OwnedUserId,
+}
+
 /// What the router needs to know.
 #[derive(Clone)]
 pub struct Admin {
     store: Store,
     token: Arc<Zeroizing<String>>,
     sink: Arc<dyn TransactionSink>,
+    operator: Arc<dyn Operator>,
     metrics: Option<PrometheusHandle>,
 }
 
 impl Admin {
-    /// A router's state. `sink` says whether the bridge is ready.
+    /// A router's state. `sink` says whether the bridge is ready, `operator` does what is asked for users.
     #[must_use]
-    pub fn new(store: Store, registration: &Registration, sink: Arc<dyn TransactionSink>) -> Self {
+    pub fn new(
+        store: Store,
+        registration: &Registration,
+        sink: Arc<dyn TransactionSink>,
+        operator: Arc<dyn Operator>,
+    ) -> Self {
         let token = Arc::new(Zeroizing::new(registration.as_token.secret().to_owned()));
         Self {
             store,
             token,
             sink,
+            operator,
             metrics: recorder().cloned(),
         }
     }
@@ -70,7 +93,7 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         .as_ref()
 }
 
-/// Health, readiness, metrics, status and users.
+/// Health, readiness, metrics, status, users and their end.
 pub fn router(state: Admin) -> Router {
     Router::new()
         .route("/health", get(live))
@@ -79,12 +102,14 @@ pub fn router(state: Admin) -> Router {
         .route("/metrics", get(metrics_text))
         .route(STATUS_PATH, get(status))
         .route(USERS_PATH, get(users))
+        .route(DISABLE_PATH, post(disable))
+        .route(ERASE_PATH, post(erase))
         .with_state(state)
 }
 
 /// Alive: the process answers.
 async fn live() -> Response {
-    axum::Json(json!({ "ok": true })).into_response()
+    Json(json!({ "ok": true })).into_response()
 }
 
 /// Ready: transactions can be taken.
@@ -95,7 +120,7 @@ async fn ready(State(state): State<Admin>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, axum::Json(json!({ "ok": ok }))).into_response()
+    (status, Json(json!({ "ok": ok }))).into_response()
 }
 
 async fn metrics_text(State(state): State<Admin>) -> Response {
@@ -128,9 +153,41 @@ async fn users(State(state): State<Admin>, headers: HeaderMap) -> Response {
     answer(User::list(&state.store).await)
 }
 
+async fn disable(
+    State(state): State<Admin>,
+    headers: HeaderMap,
+    Json(about): Json<About>,
+) -> Response {
+    if !state.allows(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    ended(state.operator.disable(&about.user).await)
+}
+
+async fn erase(
+    State(state): State<Admin>,
+    headers: HeaderMap,
+    Json(about): Json<About>,
+) -> Response {
+    if !state.allows(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    ended(state.operator.erase(&about.user).await)
+}
+
+fn ended(result: Result<Departure, SinkError>) -> Response {
+    match result {
+        Ok(departure) => Json(departure).into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "what the operator asked for is not done yet");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
 fn answer<T: serde::Serialize>(result: Result<T, store::Error>) -> Response {
     match result {
-        Ok(value) => axum::Json(value).into_response(),
+        Ok(value) => Json(value).into_response(),
         Err(error) => {
             tracing::warn!(%error, "the database cannot be read for the operator");
             StatusCode::SERVICE_UNAVAILABLE.into_response()

@@ -14,8 +14,10 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use ruma::OwnedUserId;
 
 use crate::{
+    admin::{DISABLE_PATH, ERASE_PATH},
     client,
     config::{Config, EXAMPLE},
     log,
@@ -120,6 +122,25 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// End a user's registration at WhatsApp, as the bot's command `disable` does.
+    ///
+    /// Their chats stay as they are. The bridge must run.
+    #[command(after_help = "Example:\n  gatehouse disable @alice:example.org")]
+    Disable {
+        /// The user's Matrix id.
+        user: OwnedUserId,
+    },
+    /// End a user's registration and delete all that is kept of them, as the bot's command `erase` does.
+    ///
+    /// Contacts leave the user's rooms, which stay. It cannot be undone. The bridge must run.
+    #[command(after_help = "Example:\n  gatehouse erase --yes @alice:example.org")]
+    Erase {
+        /// The user's Matrix id.
+        user: OwnedUserId,
+        /// Do it; without this nothing is done.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -230,8 +251,36 @@ where
             };
             print(&text)?;
         }
+        Command::Disable { user } => print(&leave(&files, DISABLE_PATH, user)?)?,
+        Command::Erase { user, yes: true } => print(&leave(&files, ERASE_PATH, user)?)?,
+        Command::Erase { user, yes: false } => {
+            return Err(format!(
+                "this deletes all that the bridge keeps of {user} and cannot be undone; if you mean it: gatehouse erase --yes {user}"
+            )
+            .into());
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the running bridge end a user's enlistment, in one way or the other; says what came of it.
+fn leave(files: &Files, path: &str, user: OwnedUserId) -> Result<String, Failure> {
+    client::install_tls();
+    let (config, registration) = load(files)?;
+    let erased = path == ERASE_PATH;
+    let departure = runtime()?.block_on(ask::leave(&config, &registration, path, user))?;
+    let mut text = match (departure.joined, erased) {
+        (true, true) => "The registration has ended, and all that was kept is erased.",
+        (true, false) => "The registration has ended. The user is told.",
+        (false, true) => "There was no registration. What was kept is erased.",
+        (false, false) => "There is no registration of this user.",
+    }
+    .to_owned();
+    if departure.joined && !departure.confirmed {
+        text.push_str(" WhatsApp's server could not be told: it ends the registration by itself after 30 days without a connection.");
+    }
+    text.push('\n');
+    Ok(text)
 }
 
 fn load(files: &Files) -> Result<(Config, Registration), Failure> {

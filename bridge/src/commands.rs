@@ -19,6 +19,13 @@ pub(crate) enum Command {
     StartChat(PhoneNumber),
     /// Switch read receipts on or off; without either, say how they stand.
     ReadReceipts(Option<bool>),
+    /// End the registration.
+    Disable,
+    /// Delete all that is kept of the user; asks first.
+    Erase {
+        /// Whether the user has been asked and means it.
+        confirmed: bool,
+    },
     /// Version of the bridge.
     Version,
 }
@@ -43,6 +50,9 @@ pub(crate) enum CommandError {
         /// The command.
         command: &'static str,
     },
+    /// Something behind “erase” that is not its confirmation.
+    #[error("Write “erase” to read what it does, and “erase everything” to do it.")]
+    EraseWhat,
     /// The number cannot be read.
     #[error(transparent)]
     Number(#[from] NotAPhoneNumber),
@@ -72,6 +82,16 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
         &["read-receipts"],
         "whether contacts learn what you have read, and you what they have read: on or off",
         "read-receipts off",
+    ),
+    (
+        &["disable"],
+        "ends your registration at WhatsApp; your chats stay as they are",
+        "disable",
+    ),
+    (
+        &["erase"],
+        "deletes all that I keep of you; tells you first what that means",
+        "erase",
     ),
     (&["version"], "says which version this is", "version"),
 ];
@@ -111,6 +131,12 @@ pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
         "decline" => Ok(Command::Decline),
         "status" => Ok(Command::Status),
         "version" => Ok(Command::Version),
+        "disable" => Ok(Command::Disable),
+        "erase" => match rest.trim().to_lowercase().as_str() {
+            "" => Ok(Command::Erase { confirmed: false }),
+            "everything" => Ok(Command::Erase { confirmed: true }),
+            _ => Err(CommandError::EraseWhat),
+        },
         "read-receipts" => Ok(Command::ReadReceipts(on_or_off("read-receipts", rest)?)),
         "start-chat" | "pm" => {
             if rest.trim().is_empty() {
@@ -166,6 +192,12 @@ mod tests {
             parse("read-receipts maybe").unwrap_err().to_string(),
             "Write “read-receipts on” or “read-receipts off”."
         );
+        assert_eq!(parse("erase"), Ok(Command::Erase { confirmed: false }));
+        assert_eq!(
+            parse("!wa Erase  Everything"),
+            Ok(Command::Erase { confirmed: true })
+        );
+        assert_eq!(parse("erase that"), Err(CommandError::EraseWhat));
         assert_eq!(
             parse("enabel"),
             Err(CommandError::Unknown {

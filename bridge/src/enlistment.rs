@@ -12,7 +12,7 @@ use gatekeeper::{
 use ruma::UserId;
 use store::{Batch, Secret, consents, logins, signal};
 
-use crate::{consent, core::Core, notices, passes::Hold, tokens};
+use crate::{consent, core::Core, leaving, notices, passes::Hold, tokens};
 
 /// Id of the first signed prekey and of the first one-time prekey.
 const FIRST_KEY: u32 = 1;
@@ -123,8 +123,9 @@ async fn prepare(
     let now = core.now();
     let mut batch = Batch::new();
     if former.is_some() {
-        // A new identity: nothing of the former one can be used with it.
-        logins::erase_all(&mut batch, mxid);
+        // A new identity: nothing of the former one can be used with it. The chats go on.
+        leaving::unsent(core, &mut batch, mxid).await?;
+        logins::forget_identity(&mut batch, mxid);
     }
     logins::put(
         &mut batch,

@@ -19,7 +19,8 @@ use gatekeeper::{
     stanzas::{Enc, IncomingMessage},
 };
 use puppeting::Puppet;
-use ruma::OwnedRoomId;
+use ruma::{EventId, OwnedRoomId};
+use serde_json::Value;
 use store::{
     Batch, messages,
     portals::Portal,
@@ -29,7 +30,7 @@ use store::{
 use crate::{
     core::{Core, Wake},
     lanes::Lanes,
-    media,
+    media, outgoing,
     passes::Hold,
     placeholders, portals, retries,
     sessions::{Session, SessionError},
@@ -235,62 +236,30 @@ async fn handle(
         let (portal, room) = portals::ensure(core, login, peer).await?;
         let ghost = core.ghost(&portal.ghost).await?;
         ghost.prepare(&room, &core.readers(&portal)?).await?;
-        let unread = undecryptable::of_chat(&core.store, login, peer).await?;
-        let mut work = Work {
+        let chat = Chatting {
             core,
-            unread,
             portal: &portal,
             room: &room,
             ghost: &ghost,
-            session: core
-                .sessions
-                .open(login, peer)
-                .await
-                .map_err(|error| Hold::failed(&error))?,
-            batch: Batch::new(),
-            receipts: &mut receipts,
-            retries: Vec::new(),
-            count: 0,
-            placed: HashSet::new(),
-            timer: portal.timer,
-            fades: false,
         };
-        for stanza in &fresh {
-            match work.one(stanza).await {
-                Ok(()) => {}
-                // What went before is written; this one is tried again, with a new room key if that was missing.
-                Err(_) if work.count > 0 => {
-                    finished = order.iter().position(|id| *id == stanza.id).unwrap_or(0);
-                    break;
+        let mut shown = Shown::new();
+        // What has to be looked up in the room is looked up between two attempts: nothing is asked of the network under the
+        // session's lock.
+        let (written, given) = loop {
+            match chat.write(&fresh, &shown).await? {
+                Attempt::Written(count, receipts) => break (count, receipts),
+                Attempt::Wants(event) => {
+                    let found = outgoing::read_event(core, &portal, &event).await?;
+                    shown.insert(event, found);
                 }
-                Err(hold) => return Err(hold),
             }
+        };
+        if written < fresh.len() {
+            let next = fresh.get(written).map(|stanza| &stanza.id);
+            let place = order.iter().position(|id| Some(id) == next);
+            finished = place.unwrap_or(0);
         }
-        let Work {
-            session,
-            mut batch,
-            retries: again,
-            count,
-            fades,
-            ..
-        } = work;
-        session.save(&mut batch, core.now());
-        if failpoints::is_broken(Breakage::EarlyAnswers) {
-            give(core, login, std::mem::take(&mut receipts)).await;
-            tokio::time::sleep(failpoints::LATE).await;
-        }
-        failpoints::around!("incoming.commit", ghost.commit_with(batch).await)?;
-        drop(session);
-        for stanza in fresh.iter().take(count) {
-            media::fetched(core, login, peer, &stanza.id);
-        }
-        core.wake_sends(&room);
-        if fades {
-            core.wake(Wake::Fading);
-        }
-        for retry in again {
-            retries::ask(core, login, retry).await;
-        }
+        receipts.extend(given);
     }
     give(core, login, receipts).await;
     Ok(finished)
@@ -327,6 +296,128 @@ async fn known(
     Ok(known)
 }
 
+/// Events of a room that were read again, in the clear: nothing for those that are gone or unreadable.
+type Shown = HashMap<String, Option<Value>>;
+
+/// What came of an attempt to write messages down.
+enum Attempt {
+    /// So many from the front are written, and these receipts may go.
+    Written(usize, Vec<Node>),
+    /// Nothing is written: what this event shows must be known first.
+    Wants(String),
+}
+
+/// A chat whose messages are handled.
+struct Chatting<'a> {
+    core: &'a Arc<Core>,
+    portal: &'a Portal,
+    room: &'a OwnedRoomId,
+    ghost: &'a Arc<Puppet>,
+}
+
+impl Chatting<'_> {
+    /// Decrypts and translates messages and writes them down in one commit, as many as go together.
+    async fn write(&self, fresh: &[IncomingMessage], shown: &Shown) -> Result<Attempt, Hold> {
+        let Self {
+            core,
+            portal,
+            room,
+            ghost,
+        } = *self;
+        let (login, peer) = (&portal.login, &portal.peer);
+        let mut unread = undecryptable::of_chat(&core.store, login, peer).await?;
+        self.leave_behind(fresh, &mut unread).await?;
+        let mut work = Work {
+            core,
+            unread,
+            portal,
+            room,
+            ghost,
+            shown,
+            wanted: None,
+            session: core
+                .sessions
+                .open(login, peer)
+                .await
+                .map_err(|error| Hold::failed(&error))?,
+            batch: Batch::new(),
+            receipts: Vec::new(),
+            retries: Vec::new(),
+            count: 0,
+            placed: HashSet::new(),
+            timer: portal.timer,
+            fades: false,
+        };
+        for stanza in fresh {
+            match work.one(stanza).await {
+                Ok(()) => {}
+                // What went before is written; this one is tried again, with a new room key if that was missing.
+                Err(_) if work.count > 0 => break,
+                Err(hold) => match work.wanted.take() {
+                    Some(event) => return Ok(Attempt::Wants(event)),
+                    None => return Err(hold),
+                },
+            }
+        }
+        let Work {
+            session,
+            mut batch,
+            mut receipts,
+            retries: again,
+            count,
+            fades,
+            ..
+        } = work;
+        session.save(&mut batch, core.now());
+        if failpoints::is_broken(Breakage::EarlyAnswers) {
+            give(core, login, std::mem::take(&mut receipts)).await;
+            tokio::time::sleep(failpoints::LATE).await;
+        }
+        failpoints::around!("incoming.commit", ghost.commit_with(batch).await)?;
+        drop(session);
+        for stanza in fresh.iter().take(count) {
+            media::fetched(core, login, peer, &stanza.id);
+        }
+        core.wake_sends(room);
+        if fades {
+            core.wake(Wake::Fading);
+        }
+        for retry in again {
+            retries::ask(core, login, retry).await;
+        }
+        Ok(Attempt::Written(count, receipts))
+    }
+
+    /// Forgets placeholders that stand in a room that the user has left since: no room shows what relates to an event of
+    /// another one, so their messages come as ones of their own.
+    async fn leave_behind(
+        &self,
+        fresh: &[IncomingMessage],
+        unread: &mut HashMap<String, Undecryptable>,
+    ) -> Result<(), Hold> {
+        for stanza in fresh {
+            let Some(row) = unread.get_mut(&stanza.id) else {
+                continue;
+            };
+            let Some(event) = row.placeholder.as_deref() else {
+                continue;
+            };
+            let here = match EventId::parse(event) {
+                Ok(event) => match self.ghost.get_event(self.room, &event).await {
+                    Ok(found) => found.is_some(),
+                    Err(error) if error.is_retryable() => return Err(error.into()),
+                    Err(_) => false,
+                },
+                Err(_) => false,
+            };
+            if !here {
+                row.placeholder = None;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What goes into one commit.
 struct Work<'a> {
     core: &'a Arc<Core>,
@@ -335,9 +426,13 @@ struct Work<'a> {
     portal: &'a Portal,
     room: &'a OwnedRoomId,
     ghost: &'a Arc<Puppet>,
+    /// What was read again in the room before.
+    shown: &'a Shown,
+    /// The event that has to be read before the message can be handled that has just failed.
+    wanted: Option<String>,
     session: Session,
     batch: Batch,
-    receipts: &'a mut Vec<Node>,
+    receipts: Vec<Node>,
     retries: Vec<retries::Ask>,
     /// Messages that are in it whole.
     count: usize,

@@ -25,6 +25,7 @@ mod incoming;
 mod keys;
 mod lanes;
 mod later;
+mod leaving;
 pub mod log;
 mod logins;
 mod management;

@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     enlistment::{self, Consented, Outcome},
     ids,
+    leaving::{self, Departure},
     passes::Hold,
     portals, posting, receipts,
 };
@@ -45,7 +46,7 @@ pub(crate) async fn handle(
                 continue;
             }
         };
-        let answer = match answer(core, room, &event.sender, &text).await {
+        let answer = match answer(core, room, &event, &text).await {
             Ok(answer) => answer,
             Err(hold) => return Err(put_off(core, room, &event, &text, hold).await?),
         };
@@ -79,9 +80,13 @@ async fn put_off(
         return Ok(hold);
     }
     let text = match commands::parse(command) {
-        Ok(Command::Enable | Command::Accept | Command::StartChat(_)) => {
-            "WhatsApp's server does not answer. I keep trying, and answer here when it works."
-        }
+        Ok(
+            Command::Enable
+            | Command::Accept
+            | Command::StartChat(_)
+            | Command::Disable
+            | Command::Erase { .. },
+        ) => "WhatsApp's server does not answer. I keep trying, and answer here when it works.",
         _ => "This cannot be done at the moment. I keep trying, and answer here when it works.",
     };
     let cause = format!("{} put off", event.event_id);
@@ -150,7 +155,13 @@ async fn is_alone_with(bot: &Puppet, room: &RoomId, user: &UserId) -> Result<boo
 }
 
 /// Does what a user tells the bot and says what came of it.
-async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Result<String, Hold> {
+async fn answer(
+    core: &Arc<Core>,
+    room: &RoomId,
+    event: &inbox::Event,
+    text: &str,
+) -> Result<String, Hold> {
+    let sender = event.sender.as_str();
     let user = core.user(sender)?;
     if core.config.level_of(&user) < Level::User {
         return Ok("You may not use this bridge. Ask whoever runs this server.".to_owned());
@@ -169,6 +180,11 @@ async fn answer(core: &Arc<Core>, room: &RoomId, sender: &str, text: &str) -> Re
             "Nothing was sent to WhatsApp. Write “enable” if you change your mind.".to_owned()
         }
         Command::Status => status(core, sender).await?,
+        Command::Disable => departed(leaving::disable(core, &user, event.received_ts).await?),
+        Command::Erase { confirmed: false } => ERASING.to_owned(),
+        Command::Erase { confirmed: true } => {
+            erased(leaving::erase(core, &user, event.received_ts).await?)
+        }
         Command::ReadReceipts(on) => read_receipts(core, sender, on).await?,
         Command::StartChat(phone) => match portals::start_chat(core, sender, &phone).await? {
             Ok(room) => format!(
@@ -214,6 +230,35 @@ async fn enlist(core: &Arc<Core>, user: &Consented<'_>) -> Result<String, Hold> 
     })
 }
 
+/// What “erase” says before it is done.
+const ERASING: &str = "\
+This ends your registration at WhatsApp and deletes what I keep of you: your keys, which room is which chat and which event which message, files that wait to be fetched, your settings, and that you accepted my conditions. It cannot be undone.
+Your contacts leave the rooms here. The rooms and what was said in them stay yours; they are at your homeserver, and your client can leave them. What your contacts have received they keep.
+Write “erase everything” to do it.";
+
+/// What WhatsApp does of itself when it could not be told.
+const UNTOLD: &str = " WhatsApp's server could not be told; it ends the registration by itself after 30 days without a connection.";
+
+fn departed(departure: Departure) -> String {
+    match departure {
+        Departure { joined: false, .. } => {
+            "You are not joined to WhatsApp. Write “enable” to begin.".to_owned()
+        }
+        Departure { confirmed, .. } => format!(
+            "You have left WhatsApp: nothing is sent or received for you any more, and your keys are deleted. Your chats stay as they are. Write “enable” to come back: your contacts are then told that your security code has changed. Write “erase” to have all else deleted that I keep of you.{}",
+            if confirmed { "" } else { UNTOLD }
+        ),
+    }
+}
+
+fn erased(departure: Departure) -> String {
+    let untold = departure.joined && !departure.confirmed;
+    format!(
+        "All that I kept of you is erased. This chat stays until you leave it.{}",
+        if untold { UNTOLD } else { "" }
+    )
+}
+
 async fn status(core: &Arc<Core>, sender: &str) -> Result<String, Hold> {
     let Some(row) = logins::get(&core.store, sender).await? else {
         return Ok("You are not joined to WhatsApp. Write “enable” to begin.".to_owned());
@@ -253,7 +298,7 @@ async fn read_receipts(core: &Arc<Core>, sender: &str, on: Option<bool>) -> Resu
 }
 
 /// Answers in the room, encrypted where the room is, and writes `batch` in the same commit.
-async fn reply(
+pub(crate) async fn reply(
     core: &Arc<Core>,
     room: &RoomId,
     user: &str,
@@ -326,11 +371,11 @@ pub(crate) async fn room(core: &Arc<Core>, user: &str) -> Result<OwnedRoomId, Ho
 }
 
 /// Key under which a user's chat with the bot is remembered. A user has one before there is a login.
-fn room_key(user: &str) -> String {
+pub(crate) fn room_key(user: &str) -> String {
     format!("management_room:{user}")
 }
 
-async fn room_of(core: &Core, user: &str) -> Result<Option<OwnedRoomId>, Hold> {
+pub(crate) async fn room_of(core: &Core, user: &str) -> Result<Option<OwnedRoomId>, Hold> {
     Ok(meta::get(&core.store, &room_key(user))
         .await?
         .and_then(|room| RoomId::parse(room).ok()))

@@ -18,7 +18,7 @@ mod transfers;
 
 pub use self::folder::{Folder, Reference};
 pub(crate) use self::{
-    again::again,
+    again::{Wanted, again, wanted},
     incoming::{Fetching, content, fetched},
     outgoing::{Hosting, Read, end, host, redacted},
     shelf::Hosted,

@@ -84,7 +84,16 @@ pub(crate) async fn handle(
                     refuse(core, portal, &event, text).await?;
                 }
             },
-            Ok(Read::Done) => {}
+            Ok(Read::Behind) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
+                behind(core, portal, &event).await?;
+            }
+            Ok(Read::Asks(wanted)) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
+                media::again(core, portal, &event, wanted).await?;
+            }
             Ok(Read::Refused(text)) => {
                 let done = std::mem::take(&mut done);
                 send(core, portal, std::mem::take(&mut ready), done).await?;
@@ -107,6 +116,11 @@ pub(crate) async fn handle(
 
 /// Whether an event refers to another one, as far as that can be seen before it is decrypted.
 fn is_about(event: &inbox::Event) -> bool {
+    event.kind == "m.room.redaction" || relation(event).is_some()
+}
+
+/// What an event says of its relation to others. That is in the clear even where the event is encrypted.
+fn relation(event: &inbox::Event) -> Option<Relation> {
     #[derive(serde::Deserialize)]
     struct About {
         content: Option<Content>,
@@ -114,13 +128,17 @@ fn is_about(event: &inbox::Event) -> bool {
     #[derive(serde::Deserialize)]
     struct Content {
         #[serde(rename = "m.relates_to")]
-        relates_to: Option<serde::de::IgnoredAny>,
+        relates_to: Option<Relation>,
     }
-    event.kind == "m.room.redaction"
-        || serde_json::from_str::<About>(&event.body)
-            .ok()
-            .and_then(|about| about.content)
-            .is_some_and(|content| content.relates_to.is_some())
+    let about = serde_json::from_str::<About>(&event.body).ok()?;
+    about.content?.relates_to
+}
+
+/// `m.relates_to`.
+#[derive(serde::Deserialize)]
+struct Relation {
+    /// The event that is edited or reacted to; replies name theirs elsewhere.
+    event_id: Option<String>,
 }
 
 /// Whether nothing is left of an event: it was deleted before it came here.
@@ -144,10 +162,8 @@ async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result
     if event.sender != portal.login || is_deleted(event) {
         return Ok(Read::nothing());
     }
-    match event.kind.as_str() {
-        "m.room.redaction" => media::redacted(core, portal, &event.body).await?,
-        "m.reaction" if media::again(core, portal, event).await? => return Ok(Read::Done),
-        _ => {}
+    if event.kind == "m.room.redaction" {
+        media::redacted(core, portal, &event.body).await?;
     }
     let event = Event {
         id: &event.event_id,
@@ -378,6 +394,24 @@ async fn without_key(
         batch,
     )
     .await
+}
+
+/// What an event is about waits for its room key: the event stays in the inbox behind it, while the room goes on.
+async fn behind(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<(), Hold> {
+    if event.state == inbox::State::WaitingKey {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    inbox::put_off(
+        &mut batch,
+        event.seq,
+        inbox::State::WaitingKey,
+        event.attempts,
+        0,
+        "what it is about waits for its room key",
+    );
+    let notice = Notice::no_key(&event.event_id, None);
+    notices::post(core, portal, notice, batch).await
 }
 
 /// A message that was sent before, read from the homeserver and composed again; nothing if it is gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatekeeper::message::Body;
 use puppeting::Puppet;
 use ruma::{RoomId, TransactionId};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Batch, portals, undecryptable};
 
 use crate::{core::Core, ids, passes::Hold};
@@ -74,53 +74,9 @@ async fn send(
     Ok(event.to_string())
 }
 
-/// The edit that turns a placeholder into what it stands for.
-pub(crate) fn filled(placeholder: &str, content: &Value) -> Value {
-    let mut new = content.clone();
-    let mut edit = content.clone();
-    if let (Some(new), Some(edit)) = (new.as_object_mut(), edit.as_object_mut()) {
-        // An edit cannot make a message answer another one; what it answers stands in its text for those who need it.
-        new.remove("m.relates_to");
-        let body = edit.get("body").and_then(Value::as_str).unwrap_or_default();
-        edit.insert("body".to_owned(), format!("* {body}").into());
-        edit.insert("m.new_content".to_owned(), Value::Object(new.clone()));
-        edit.insert(
-            "m.relates_to".to_owned(),
-            json!({ "rel_type": "m.replace", "event_id": placeholder }),
-        );
-    }
-    edit
-}
-
 /// What a message becomes that was asked for in vain.
 pub(crate) fn lost() -> Body {
     Body::Unknown {
         kind: "message that could not be decrypted".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_placeholder_becomes_the_message() {
-        let content = json!({
-            "msgtype": "m.image", "body": "sea.jpg", "url": "mxc://a/b",
-            "m.relates_to": { "m.in_reply_to": { "event_id": "$other" } },
-        });
-        let edit = filled("$stands", &content);
-        assert_eq!(
-            edit["m.relates_to"],
-            json!({"rel_type": "m.replace", "event_id": "$stands"})
-        );
-        assert_eq!(
-            edit["m.new_content"],
-            json!({"msgtype": "m.image", "body": "sea.jpg", "url": "mxc://a/b"})
-        );
-        assert_eq!(
-            (&edit["body"], &edit["url"]),
-            (&json!("* sea.jpg"), &json!("mxc://a/b"))
-        );
     }
 }

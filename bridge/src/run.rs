@@ -19,10 +19,11 @@ use crate::{
     catch_up,
     cli::Failure,
     client,
-    config::{Config, Database},
+    config::Config,
     core::{Core, Wake},
     inbox::Intake,
     later::backoff,
+    leaving::AtOnce,
     media::{Hosted, Media, MediaError},
     outages,
     passes::Hold,
@@ -76,10 +77,13 @@ pub async fn run(config: Config, registration: Registration) -> Result<(), Failu
     let config = Arc::new(core.config.clone());
     let intake = Arc::new(Intake::new(core.clone()));
     let hs_token = registration.hs_token.secret().to_owned();
-    let inner =
-        appservice::router(Appservice::new(config.clone(), hs_token, intake.clone())).merge(
-            admin::router(Admin::new(core.store.clone(), &registration, intake)),
-        );
+    let inner = appservice::router(Appservice::new(config.clone(), hs_token, intake.clone()))
+        .merge(admin::router(Admin::new(
+            core.store.clone(),
+            &registration,
+            intake,
+            Arc::new(AtOnce(core.clone())),
+        )));
     let keys = Keys::new(config.gatekeeper.jwks.clone(), core.http.clone());
     let outer = public::router(Public::new(
         config,
@@ -162,8 +166,7 @@ impl PushSink for Doorbell {
 
 /// The bridge with its database open; nothing is asked of anybody yet.
 async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, StartError> {
-    let key = sealing_key(&config.database)?;
-    let store = open_store(&config, key).await?;
+    let store = open_store(&config).await?;
     let homeserver = HomeserverConfig {
         url: config.homeserver.url.to_string(),
         server_name: config.homeserver.server_name.clone(),
@@ -182,26 +185,18 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     Ok(Core::new(config, store, puppets, profile, http, media))
 }
 
-/// The key of the database, made when neither exists.
-///
-/// Beside the file of an SQLite database no key is made: the old one is lost, and a new one would stand in its place. Of a
-/// PostgreSQL database it is not known here whether it is new; opening it says that the key does not fit.
-fn sealing_key(database: &Database) -> Result<SealingKey, StartError> {
-    let path = &database.sealing_key;
-    if database.file().is_some_and(Path::exists) && matches!(path.try_exists(), Ok(false)) {
-        return Err(StartError::KeyMissing(path.clone()));
-    }
-    Ok(SealingKey::load_or_create(path)?)
-}
-
 /// Opens the database; one that is not up yet is waited for.
-async fn open_store(config: &Config, key: SealingKey) -> Result<Store, store::Error> {
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let mut options = StoreConfig::new(&config.database.url);
+    options.readers = config.database.connections;
     let mut attempts = 0;
     loop {
-        let mut options = StoreConfig::new(&config.database.url);
-        options.readers = config.database.connections;
-        match Store::open(&options, key.clone()).await {
-            Err(error) if error.is_retryable() => {
+        let opened = async {
+            let key = sealing_key(&options, &config.database.sealing_key).await?;
+            Ok(Store::open(&options, key).await?)
+        };
+        match opened.await {
+            Err(StartError::Store(error)) if error.is_retryable() => {
                 let delay = backoff(attempts);
                 attempts += 1;
                 tracing::warn!(%error, ?delay, "the database does not answer; it is tried again");
@@ -210,6 +205,15 @@ async fn open_store(config: &Config, key: SealingKey) -> Result<Store, store::Er
             result => return result,
         }
     }
+}
+
+/// The key of the database, made when neither exists. For a database that is there no key is made: the old one is lost, and a
+/// new one would stand in its place.
+async fn sealing_key(database: &StoreConfig, path: &Path) -> Result<SealingKey, StartError> {
+    if matches!(path.try_exists(), Ok(false)) && store::is_set_up(database).await? {
+        return Err(StartError::KeyMissing(path.to_owned()));
+    }
+    Ok(SealingKey::load_or_create(path)?)
 }
 
 /// Starts all work: the logins at once, the Matrix side as soon as the homeserver answers.
@@ -322,24 +326,21 @@ async fn stop(core: &Arc<Core>) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_lost_key_is_not_replaced() {
+    #[tokio::test]
+    async fn a_lost_key_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gatehouse.db");
-        let database = Database {
-            url: format!("sqlite:{}", file.display()),
-            sealing_key: folder.path().join("gatehouse.key"),
-            ..Database::default()
-        };
-        sealing_key(&database).unwrap();
-        let key = std::fs::read(&database.sealing_key).unwrap();
+        let options = StoreConfig::new(format!("sqlite:{}", file.display()));
+        let path = folder.path().join("gatehouse.key");
+        sealing_key(&options, &path).await.unwrap();
+        let key = std::fs::read(&path).unwrap();
         std::fs::write(&file, "a database").unwrap();
-        sealing_key(&database).unwrap();
-        assert_eq!(std::fs::read(&database.sealing_key).unwrap(), key);
+        sealing_key(&options, &path).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), key);
 
-        std::fs::remove_file(&database.sealing_key).unwrap();
-        let refused = sealing_key(&database).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        let refused = sealing_key(&options, &path).await.unwrap_err().to_string();
         assert!(refused.contains("gatehouse.key is missing"), "{refused}");
-        assert!(!database.sealing_key.exists());
+        assert!(!path.exists());
     }
 }

@@ -100,6 +100,11 @@ impl Sessions {
         })
     }
 
+    /// Waits until whoever has a session open has written it.
+    pub(crate) async fn settle(&self, login: &str, peer: &str) {
+        drop(self.locks.lock(&(login.to_owned(), peer.to_owned())).await);
+    }
+
     /// Forgets the keys of a login that ended or was enlisted anew.
     pub(crate) fn forget(&self, login: &str) {
         self.keys.invalidate(login);

@@ -1,5 +1,6 @@
 //! Translation between Matrix messages and WhatsApp text: pure functions, nothing stored, nothing logged.
 
+mod fitting;
 mod html;
 mod marks;
 mod matrix_to_whatsapp;
@@ -10,6 +11,7 @@ mod whatsapp_to_matrix;
 use serde_json::Value;
 
 pub use self::{
+    fitting::{beginning, bounded, edit, fits},
     matrix_to_whatsapp::{above, caption_of, plain_words, to_whatsapp},
     whatsapp_to_matrix::{note_below, replacement, to_matrix},
 };

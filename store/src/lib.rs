@@ -46,7 +46,7 @@ pub use crate::{
     error::Error,
     fence::Fence,
     log_id::LogId,
-    open::{Backend, StoreConfig},
+    open::{Backend, StoreConfig, is_set_up},
     seal::{SealingKey, Secret},
     store::{Pending, Store},
 };

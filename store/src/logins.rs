@@ -19,8 +19,8 @@ text_enum! {
         Active = "active",
         /// The gatekeeper refused; `last_error` says why.
         Refused = "refused",
-        /// The user left; only this row remains.
-        Erased = "erased",
+        /// The user has left; of the identity nothing is kept.
+        Left = "left",
     }
 }
 
@@ -104,8 +104,14 @@ static PREKEY_IDS: Update = Update {
     key: 1,
     sql: "UPDATE logins SET next_prekey_id = $3 WHERE mxid = $1 AND next_prekey_id = $2",
 };
-static ERASE: [Update; 11] = [
-    erase("consents", "DELETE FROM consents WHERE mxid = $1"),
+static LEFT: Update = Update {
+    table: TABLE,
+    key: 1,
+    sql: "UPDATE logins SET state = 'left', jid = NULL, account_id = NULL, identity = NULL, noise_key = NULL, \
+          routing_info = NULL, last_error = NULL, updated_ts = $2 WHERE mxid = $1",
+};
+/// What belongs to one identity and is of no use with another.
+static FORGET: [Update; 5] = [
     erase(
         "signal_prekeys",
         "DELETE FROM signal_prekeys WHERE login = $1",
@@ -118,24 +124,47 @@ static ERASE: [Update; 11] = [
         "signal_sessions",
         "DELETE FROM signal_sessions WHERE login = $1",
     ),
-    erase("contacts", "DELETE FROM contacts WHERE login = $1"),
-    erase("portals", "DELETE FROM portals WHERE login = $1"),
-    erase("messages", "DELETE FROM messages WHERE login = $1"),
     erase("outbox", "DELETE FROM outbox WHERE login = $1"),
     erase(
         "undecryptable",
         "DELETE FROM undecryptable WHERE login = $1",
     ),
+];
+/// What hangs on the rooms of a user's portals, present and former.
+static ERASE_ROOMS: [Update; 3] = [
+    erase(
+        "inbox",
+        "DELETE FROM inbox WHERE room_id IN (SELECT room_id FROM portals WHERE login = $1) OR room_id IN \
+         (SELECT former_rooms.room_id FROM former_rooms JOIN portals ON portals.id = former_rooms.portal \
+         WHERE portals.login = $1)",
+    ),
+    erase(
+        "sends",
+        "DELETE FROM sends WHERE login = $1 OR room_id IN (SELECT room_id FROM portals WHERE login = $1) OR room_id IN \
+         (SELECT former_rooms.room_id FROM former_rooms JOIN portals ON portals.id = former_rooms.portal \
+         WHERE portals.login = $1)",
+    ),
+    erase("fading", "DELETE FROM fading WHERE login = $1"),
+];
+static ERASE_FORMER: Update = erase(
+    "former_rooms",
+    "DELETE FROM former_rooms WHERE portal IN (SELECT id FROM portals WHERE login = $1)",
+);
+static ERASE: [Update; 9] = [
+    erase("consents", "DELETE FROM consents WHERE mxid = $1"),
+    erase("preferences", "DELETE FROM preferences WHERE mxid = $1"),
+    erase("contacts", "DELETE FROM contacts WHERE login = $1"),
+    erase("portals", "DELETE FROM portals WHERE login = $1"),
+    erase("messages", "DELETE FROM messages WHERE login = $1"),
     // The files follow: what has no row is swept from the media folder.
     erase("media", "DELETE FROM media WHERE login = $1"),
     erase(
         "media_missing",
         "DELETE FROM media_missing WHERE login = $1",
     ),
+    erase("reports", "DELETE FROM reports WHERE login = $1"),
+    erase(TABLE, "DELETE FROM logins WHERE mxid = $1"),
 ];
-static ERASE_REPORTS: Update = erase("reports", "DELETE FROM reports WHERE login = $1");
-static ERASE_SENDS: Update = erase("sends", "DELETE FROM sends WHERE login = $1");
-static ERASE_LOGIN: Update = erase(TABLE, "DELETE FROM logins WHERE mxid = $1");
 
 const fn erase(table: &'static str, sql: &'static str) -> Update {
     Update { table, key: 1, sql }
@@ -192,12 +221,35 @@ pub fn take_prekey_ids(batch: &mut Batch, mxid: &str, first: u32, next: u32) {
         .expect(1);
 }
 
-/// Deletes everything that belongs to a login, the row itself too.
+/// The user has left: the row stays, without the identity. Follow it with [`forget_identity`]. Fails the batch if there is no
+/// such login.
+pub fn set_left(batch: &mut Batch, mxid: &str, now: Millis) {
+    batch.update(&LEFT, args![mxid, now]).expect(1);
+}
+
+/// Deletes what belongs to a login's identity: keys, sessions, and what was encrypted with them. Chats and messages stay.
+pub fn forget_identity(batch: &mut Batch, mxid: &str) {
+    for forget in &FORGET {
+        batch.update(forget, args![mxid]);
+    }
+}
+
+/// Deletes what waits in a user's rooms. Written before [`erase_all`], which forgets whose the rooms are.
+pub fn erase_rooms(batch: &mut Batch, mxid: &str) {
+    for erase in &ERASE_ROOMS {
+        batch.update(erase, args![mxid]);
+    }
+}
+
+/// Forgets which rooms were a user's before. Written after [`erase_rooms`] and before [`erase_all`].
+pub fn erase_former_rooms(batch: &mut Batch, mxid: &str) {
+    batch.update(&ERASE_FORMER, args![mxid]);
+}
+
+/// Deletes everything that belongs to a user, the login itself too.
 pub fn erase_all(batch: &mut Batch, mxid: &str) {
-    for erase in ERASE
-        .iter()
-        .chain([&ERASE_REPORTS, &ERASE_SENDS, &ERASE_LOGIN])
-    {
+    forget_identity(batch, mxid);
+    for erase in &ERASE {
         batch.update(erase, args![mxid]);
     }
 }

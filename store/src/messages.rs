@@ -222,12 +222,6 @@ pub async fn get(
     store.one(sql, args![login, peer, stanza_id], message).await
 }
 
-/// A login's messages with this stanza id, whoever the contact is.
-pub async fn by_stanza(store: &Store, login: &str, stanza_id: &str) -> Result<Vec<Message>, Error> {
-    let sql = select!("WHERE login = $1 AND stanza_id = $2 ORDER BY peer");
-    store.all(sql, args![login, stanza_id], message).await
-}
-
 /// A message by its Matrix event.
 pub async fn by_event(store: &Store, event_id: &str) -> Result<Option<Message>, Error> {
     store

@@ -9,12 +9,13 @@ use std::{
 };
 
 use sqlx::{
+    Connection as _, PgConnection,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Error, db::Readers, writer::Writing};
+use crate::{Error, db::Readers, meta, writer::Writing};
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
@@ -92,15 +93,19 @@ pub(crate) async fn open(config: &StoreConfig) -> Result<Opened, Error> {
     }
 }
 
-async fn sqlite(config: &StoreConfig) -> Result<Opened, Error> {
-    let path = config.url.strip_prefix("sqlite:").unwrap_or(&config.url);
+fn sqlite_path(url: &str) -> Result<&Path, Error> {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.contains(":memory:") {
         return Err(Error::Config(
             "SQLite needs a file, for example sqlite:/var/lib/gatehouse/gatehouse.db".to_owned(),
         ));
     }
-    let path = Path::new(path);
+    Ok(Path::new(path))
+}
+
+async fn sqlite(config: &StoreConfig) -> Result<Opened, Error> {
+    let path = sqlite_path(&config.url)?;
     let lock = lock_file(path)?;
     private_file(path)?;
 
@@ -137,12 +142,16 @@ async fn sqlite(config: &StoreConfig) -> Result<Opened, Error> {
     })
 }
 
-async fn postgres(config: &StoreConfig) -> Result<Opened, Error> {
-    let writing = PgConnectOptions::from_str(&config.url)
+fn postgres_options(config: &StoreConfig) -> Result<PgConnectOptions, Error> {
+    Ok(PgConnectOptions::from_str(&config.url)
         .map_err(|e| Error::Config(format!("the PostgreSQL address cannot be read: {e}")))?
         .application_name("gatehouse")
         .statement_cache_capacity(STATEMENTS)
-        .options([("synchronous_commit", "on")]);
+        .options([("synchronous_commit", "on")]))
+}
+
+async fn postgres(config: &StoreConfig) -> Result<Opened, Error> {
+    let writing = postgres_options(config)?;
     let readers = PgPoolOptions::new()
         .max_connections(config.readers.max(1))
         .acquire_timeout(PATIENCE)
@@ -155,6 +164,29 @@ async fn postgres(config: &StoreConfig) -> Result<Opened, Error> {
         backend: Backend::Postgres,
         lock: None,
     })
+}
+
+/// Whether a database was set up before, so that there is a key somewhere which opens it. It only looks: nothing is made.
+///
+/// # Errors
+/// [`Error::Unavailable`] if a server does not answer, [`Error::Config`] for an address that cannot be read.
+pub async fn is_set_up(config: &StoreConfig) -> Result<bool, Error> {
+    match Backend::of(&config.url) {
+        Backend::Sqlite => Ok(sqlite_path(&config.url)?.exists()),
+        Backend::Postgres => {
+            let mut connection = PgConnection::connect_with(&postgres_options(config)?).await?;
+            let table = "SELECT to_regclass('meta') IS NOT NULL";
+            let mut found: bool = sqlx::query_scalar(table).fetch_one(&mut connection).await?;
+            if found {
+                found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM meta WHERE key = $1)")
+                    .bind(meta::SEAL_CHECK)
+                    .fetch_one(&mut connection)
+                    .await?;
+            }
+            connection.close().await?;
+            Ok(found)
+        }
+    }
 }
 
 fn migration(error: MigrateError) -> Error {

@@ -185,12 +185,14 @@ const absent = (error) => {
  * that loses to-device messages or brings them late.
  */
 let heldKeys = null;
+/** Whether later keys go through although earlier ones are kept. */
+let laterKeysPass = false;
 
 /** Puts the gate for room keys into the way of the library's requests. */
 function gateKeys(http) {
     const request = http.authedRequest.bind(http);
     http.authedRequest = (method, path, ...rest) => {
-        if (heldKeys !== null && String(path).includes("/sendToDevice/m.room.encrypted/")) {
+        if (heldKeys !== null && !laterKeysPass && String(path).includes("/sendToDevice/m.room.encrypted/")) {
             heldKeys.push(() => request(method, path, ...rest));
             // The library shall think that they are out. It takes JSON as text where it asks for it.
             const raw = rest.some((part) => part && typeof part === "object" && part.json === false);
@@ -318,6 +320,13 @@ const ops = {
     /** Keeps the room keys that this client sends from now on. */
     async hold_keys() {
         heldKeys ??= [];
+        laterKeysPass = false;
+        return {};
+    },
+
+    /** Lets room keys through from now on; the kept ones stay kept. */
+    async pass_later_keys() {
+        laterKeysPass = true;
         return {};
     },
 
@@ -325,6 +334,7 @@ const ops = {
     async release_keys() {
         const held = heldKeys ?? [];
         heldKeys = null;
+        laterKeysPass = false;
         for (const send of held) await send();
         return { released: held.length };
     },

@@ -40,10 +40,37 @@ impl TransactionSink for Sink {
     }
 }
 
+/// Remembers who was to leave, and how.
+#[derive(Default)]
+struct Door(std::sync::Mutex<Vec<(&'static str, OwnedUserId)>>);
+
+impl Door {
+    fn note(&self, how: &'static str, user: &UserId) -> Departure {
+        let mut left = self.0.lock().expect("unpoisoned");
+        left.push((how, user.to_owned()));
+        Departure {
+            joined: true,
+            confirmed: false,
+        }
+    }
+}
+
+#[async_trait]
+impl Operator for Door {
+    async fn disable(&self, user: &UserId) -> Result<Departure, SinkError> {
+        Ok(self.note("disabled", user))
+    }
+
+    async fn erase(&self, user: &UserId) -> Result<Departure, SinkError> {
+        Ok(self.note("erased", user))
+    }
+}
+
 struct Server {
     base: String,
     registration: Registration,
     sink: Arc<Sink>,
+    door: Arc<Door>,
     client: reqwest::Client,
     _folder: tempfile::TempDir,
     _stop: DropGuard,
@@ -79,7 +106,8 @@ impl Server {
         store.commit(batch).await.expect("written");
         let registration = Registration::generate(&Config::default()).expect("tokens");
         let sink = Arc::new(Sink::default());
-        let state = Admin::new(store, &registration, sink.clone());
+        let door = Arc::new(Door::default());
+        let state = Admin::new(store, &registration, sink.clone(), door.clone());
         let listener = crate::serve::listen(([127, 0, 0, 1], 0).into(), "test")
             .await
             .expect("a port");
@@ -91,6 +119,7 @@ impl Server {
             base,
             registration,
             sink,
+            door,
             client,
             _folder: folder,
             _stop: stop.drop_guard(),
@@ -154,5 +183,45 @@ async fn who_uses_it_is_told_only_with_the_token() {
     assert_eq!(
         user.to_string(),
         "@alice:localhost  refused  (bad_integrator)"
+    );
+}
+
+#[tokio::test]
+async fn users_are_ended_only_with_the_token() {
+    let server = Server::start().await;
+    let post = async |path: &str, token: &str, body: serde_json::Value| {
+        let request = server.client.post(format!("{}{path}", server.base));
+        let response = request.bearer_auth(token).json(&body).send().await;
+        let response = response.expect("an answer");
+        (
+            response.status().as_u16(),
+            response.text().await.expect("text"),
+        )
+    };
+    let token = server.registration.as_token.secret();
+    let alice = json!({"user": "@alice:localhost"});
+    for path in [DISABLE_PATH, ERASE_PATH] {
+        assert_eq!(post(path, "wrong", alice.clone()).await.0, 403);
+        let nobody = post(path, token, json!({"user": "alice"})).await;
+        assert_eq!(nobody.0, 422, "{}", nobody.1);
+        assert_eq!(server.get(path, token).await.0, 405, "not by looking");
+    }
+    assert!(server.door.0.lock().expect("unpoisoned").is_empty());
+    for path in [DISABLE_PATH, ERASE_PATH] {
+        let (status, answer) = post(path, token, alice.clone()).await;
+        let departure: Departure = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!((status, departure.joined), (200, true));
+    }
+    let left = server.door.0.lock().expect("unpoisoned");
+    let how: Vec<_> = left
+        .iter()
+        .map(|(how, user)| (*how, user.as_str()))
+        .collect();
+    assert_eq!(
+        how,
+        [
+            ("disabled", "@alice:localhost"),
+            ("erased", "@alice:localhost")
+        ]
     );
 }

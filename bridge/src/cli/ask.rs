@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use ruma::OwnedUserId;
 use serde::de::DeserializeOwned;
 use store::{SealingKey, Store, StoreConfig};
 
 use super::Failure;
 use crate::{
-    admin::{STATUS_PATH, Status, USERS_PATH, User},
+    admin::{About, Departure, STATUS_PATH, Status, USERS_PATH, User},
     client,
     config::Config,
     registration::Registration,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// For what takes the bridge a word with its neighbours.
+const LONG: Duration = Duration::from_secs(300);
 
 /// How much there is and how much waits.
 pub(super) async fn status(
@@ -48,12 +51,41 @@ pub(super) async fn users(
     }
 }
 
+/// Has the running bridge end a user's enlistment; `path` says how thoroughly.
+pub(super) async fn leave(
+    config: &Config,
+    registration: &Registration,
+    path: &str,
+    user: OwnedUserId,
+) -> Result<Departure, Failure> {
+    let request = client::client()?
+        .post(address(config, path))
+        .timeout(LONG)
+        .json(&About { user });
+    answer(config, registration, request).await?.ok_or_else(|| {
+        "no bridge runs that could tell WhatsApp; start it with `gatehouse run`, then do this again"
+            .into()
+    })
+}
+
 /// What the running bridge says; nothing if none runs.
 async fn from_bridge<T: DeserializeOwned>(
     config: &Config,
     registration: &Registration,
     path: &str,
 ) -> Result<Option<T>, Failure> {
+    let request = client::client()?
+        .get(address(config, path))
+        .timeout(TIMEOUT);
+    answer(config, registration, request).await
+}
+
+/// Where the bridge listens for its operator.
+fn address(config: &Config, path: &str) -> String {
+    format!("http://{}{path}", listener(config))
+}
+
+fn listener(config: &Config) -> std::net::SocketAddr {
     let mut address = config.appservice.listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -61,10 +93,17 @@ async fn from_bridge<T: DeserializeOwned>(
             std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let request = client::client()?
-        .get(format!("http://{address}{path}"))
-        .bearer_auth(registration.as_token.secret())
-        .timeout(TIMEOUT);
+    address
+}
+
+/// The answer to a request to the bridge; nothing if none runs.
+async fn answer<T: DeserializeOwned>(
+    config: &Config,
+    registration: &Registration,
+    request: reqwest::RequestBuilder,
+) -> Result<Option<T>, Failure> {
+    let address = listener(config);
+    let request = request.bearer_auth(registration.as_token.secret());
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => return Ok(None),
@@ -79,7 +118,7 @@ async fn from_bridge<T: DeserializeOwned>(
         )
         .into()),
         StatusCode::SERVICE_UNAVAILABLE => {
-            Err("the bridge runs but cannot read its database; see its log".into())
+            Err("the bridge runs, but cannot do this now: its database, the homeserver or WhatsApp is away; see its log".into())
         }
         status => Err(format!(
             "{address} answers {status}: something other than gatehouse listens there; correct appservice.listen"

@@ -220,6 +220,13 @@ fn media_folder(config: &Config) -> Finding {
     }
 }
 
+/// Whether the database was certainly never set up.
+async fn is_new(config: &Config) -> bool {
+    let settings = StoreConfig::new(config.database.url.clone());
+    let looked = tokio::time::timeout(Duration::from_secs(20), store::is_set_up(&settings)).await;
+    matches!(looked, Ok(Ok(false)))
+}
+
 async fn database(config: &Config) -> Finding {
     if let Some(path) = config.database.file()
         && !path.exists()
@@ -242,7 +249,7 @@ async fn database(config: &Config) -> Finding {
     }
     let key = match SealingKey::load(&config.database.sealing_key) {
         Ok(key) => key,
-        Err(_) if config.database.file().is_none() && !config.database.sealing_key.exists() => {
+        Err(_) if !config.database.sealing_key.exists() && is_new(config).await => {
             return Finding::unknown("the sealing key is not there yet; the first start makes it");
         }
         Err(error) => {

@@ -3,7 +3,6 @@
 mod about;
 
 use gatekeeper::{message::Body, stanzas::IncomingMessage};
-use ruma::EventId;
 use serde_json::{Value, json};
 use store::{
     fading::{self, Fading},
@@ -12,7 +11,7 @@ use store::{
 };
 
 use super::Work;
-use crate::{ids, media, passes::Hold, placeholders, posting, translate};
+use crate::{ids, media, passes::Hold, posting, translate};
 
 /// Media that may be seen once goes after this long even if nobody reads it, in milliseconds.
 const UNSEEN_MS: i64 = 14 * 24 * 3600 * 1000;
@@ -54,7 +53,6 @@ impl Work<'_> {
         stanza: &IncomingMessage,
         body: &Body,
     ) -> Result<(), Hold> {
-        self.leave_behind(stanza).await?;
         if self.was_deleted(stanza).await? {
             self.record(stanza, Kind::Message, None, true);
             self.unplace(stanza)?;
@@ -77,29 +75,6 @@ impl Work<'_> {
         }
         self.placed.insert(stanza.id.clone());
         self.receipts.extend(self.core.profile.taken(stanza));
-        Ok(())
-    }
-
-    /// Forgets a placeholder that stands in a room that the user has left since: no room shows what relates to an event of
-    /// another one, so the message comes as one of its own.
-    async fn leave_behind(&mut self, stanza: &IncomingMessage) -> Result<(), Hold> {
-        let Some(row) = self.unread.get_mut(&stanza.id) else {
-            return Ok(());
-        };
-        let Some(event) = row.placeholder.as_deref() else {
-            return Ok(());
-        };
-        let here = match EventId::parse(event) {
-            Ok(event) => match self.ghost.get_event(self.room, &event).await {
-                Ok(found) => found.is_some(),
-                Err(error) if error.is_retryable() => return Err(error.into()),
-                Err(_) => false,
-            },
-            Err(_) => false,
-        };
-        if !here {
-            row.placeholder = None;
-        }
         Ok(())
     }
 
@@ -309,7 +284,7 @@ impl Work<'_> {
             .filter(|_| part.is_empty() && placing.event_type == "m.room.message");
         let filled = placeholder
             .as_deref()
-            .map(|event| placeholders::filled(event, placing.content));
+            .map(|event| translate::edit(event, placing.content.clone()));
         let shown = Placing {
             content: filled.as_ref().unwrap_or(placing.content),
             target: None,
@@ -335,7 +310,9 @@ impl Work<'_> {
         let (event_type, content) = if placing.clear {
             (placing.event_type, placing.content.to_string())
         } else {
-            let raw = self.core.raw(placing.content)?;
+            let raw = self
+                .core
+                .raw(&translate::bounded(placing.content.clone()))?;
             let encrypted = self
                 .ghost
                 .encrypt(self.room, placing.event_type, raw)

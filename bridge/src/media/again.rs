@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use gatekeeper::message;
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Batch, inbox, media, messages, portals::Portal, sends};
 
 use super::{
-    incoming::{Fetching, File, ask, fetched},
+    incoming::{Chat, Fetching, File, ask, fetched},
     transfers::Progress,
 };
 use crate::{
@@ -18,8 +18,48 @@ use crate::{
     translate::media::event as translated,
 };
 
-/// Whether a reaction asks for a file that is missing, and if so, fetches it: the room waits for it. Then the file is
-/// in the room, or a word why it still is not, and the reaction is done with.
+/// A missing file that is asked for again.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// Login, contact and stanza id of its message.
+    key: Chat,
+    /// The event that stands in its place.
+    target: String,
+    file: File,
+}
+
+/// The file that a reaction asks for again, if that is what it does.
+pub(crate) async fn wanted(
+    core: &Core,
+    portal: &Portal,
+    target: &str,
+    emoji: &str,
+) -> Result<Option<Wanted>, Hold> {
+    if !matches!(emoji.trim_end_matches('\u{fe0f}'), "🔁" | "🔄") {
+        return Ok(None);
+    }
+    let Some(message) = messages::by_event(&core.store, target).await? else {
+        return Ok(None);
+    };
+    if message.login != portal.login || message.peer != portal.peer || message.gone {
+        return Ok(None);
+    }
+    let (login, peer, stanza_id) = (message.login, message.peer, message.stanza_id);
+    let Some(row) = media::missing(&core.store, &login, &peer, &stanza_id).await? else {
+        return Ok(None);
+    };
+    let file = message::decode(&row.content)
+        .ok()
+        .and_then(|body| File::of(&body));
+    Ok(file.map(|file| Wanted {
+        key: (login, peer, stanza_id),
+        target: target.to_owned(),
+        file,
+    }))
+}
+
+/// Fetches a file that `event` asks for: the room waits for it. Then the file is in the room, or a word why it still is not,
+/// and the reaction is done with.
 ///
 /// # Errors
 ///
@@ -28,36 +68,10 @@ pub(crate) async fn again(
     core: &Arc<Core>,
     portal: &Portal,
     event: &inbox::Event,
-) -> Result<bool, Hold> {
-    let Ok(reaction) = serde_json::from_str::<Value>(&event.body) else {
-        return Ok(false);
-    };
-    let relation = &reaction["content"]["m.relates_to"];
-    let key = relation["key"].as_str().unwrap_or_default();
-    if !matches!(key.trim_end_matches('\u{fe0f}'), "🔁" | "🔄") {
-        return Ok(false);
-    }
-    let Some(target) = relation["event_id"].as_str() else {
-        return Ok(false);
-    };
-    let Some(message) = messages::by_event(&core.store, target).await? else {
-        return Ok(false);
-    };
-    if message.login != portal.login || message.peer != portal.peer || message.gone {
-        return Ok(false);
-    }
-    let (login, peer, stanza_id) = (message.login, message.peer, message.stanza_id);
-    let Some(row) = media::missing(&core.store, &login, &peer, &stanza_id).await? else {
-        return Ok(false);
-    };
-    let file = message::decode(&row.content)
-        .ok()
-        .and_then(|body| File::of(&body));
-    let Some(file) = file else {
-        return Ok(false);
-    };
+    wanted: Wanted,
+) -> Result<(), Hold> {
+    let Wanted { key, target, file } = wanted;
     let room = core.room(&event.room_id)?;
-    let key = (login, peer, stanza_id);
     let (waker, inbox_of) = (core.clone(), room.clone());
     let ended = move || waker.wake(Wake::Inbox(inbox_of));
     let Progress::Ended(outcome) = ask(core, portal, &key, file.clone(), ended) else {
@@ -109,5 +123,5 @@ pub(crate) async fn again(
     ghost.commit_with(batch).await?;
     fetched(core, login, peer, stanza_id);
     core.wake_sends(&room);
-    Ok(true)
+    Ok(())
 }

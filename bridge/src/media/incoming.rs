@@ -23,8 +23,8 @@ use crate::{
     core::{Core, Wake},
     passes::Hold,
     translate::{
-        bytes,
-        media::{Attached, Uploaded, event, vcards},
+        bytes, fits,
+        media::{Attached, Uploaded, event, long_text, vcards},
     },
 };
 
@@ -219,27 +219,45 @@ impl File {
             }),
             Body::Contacts { contacts, context } => {
                 let (name, file) = vcards(contacts);
-                let nowhere = MediaFile {
-                    key: [0; 32].into(),
-                    sha256: [0; 32],
-                    enc_sha256: [0; 32],
-                    length: file.len() as u64,
-                    direct_path: String::new(),
-                    url: None,
-                    key_timestamp: 0,
-                };
                 let media = Media {
                     file_name: Some(name),
                     context: context.clone(),
-                    ..Media::new(MediaKind::Document, "text/vcard", nowhere)
+                    ..Media::new(MediaKind::Document, "text/vcard", nowhere(file.len()))
                 };
                 Some(Self {
                     media,
                     inside: Some(file.into()),
                 })
             }
+            // It fits into no event.
+            Body::Text { text, context } if !fits(text, None) => {
+                let (name, caption) = long_text(text);
+                let media = Media {
+                    file_name: Some(name),
+                    caption: Some(caption),
+                    context: context.clone(),
+                    ..Media::new(MediaKind::Document, "text/plain", nowhere(text.len()))
+                };
+                Some(Self {
+                    media,
+                    inside: Some(text.clone().into()),
+                })
+            }
             _ => None,
         }
+    }
+}
+
+/// A file of so many bytes that lies nowhere.
+fn nowhere(length: usize) -> MediaFile {
+    MediaFile {
+        key: [0; 32].into(),
+        sha256: [0; 32],
+        enc_sha256: [0; 32],
+        length: length as u64,
+        direct_path: String::new(),
+        url: None,
+        key_timestamp: 0,
     }
 }
 

@@ -24,6 +24,7 @@ use store::{Batch, messages, portals::Portal};
 use crate::{
     capabilities::{Feature, Level},
     core::Core,
+    media::Wanted,
     passes::Hold,
     translate::{self, Refusal},
 };
@@ -81,10 +82,12 @@ impl From<Part> for Composed {
 pub(crate) enum Read {
     /// It is understood.
     Composed(Composed),
-    /// It is done with already.
-    Done,
     /// It cannot go: the sender is told why.
     Refused(String),
+    /// It is about an event that waits for its room key: it waits behind that one.
+    Behind,
+    /// It asks for a file that is missing in the room.
+    Asks(Wanted),
     /// Its room key is not here (yet); with the code under which its sender's client keeps it back, if it said so.
     NoKey(Option<String>),
 }
@@ -322,7 +325,7 @@ pub(super) async fn again(
     };
     let parts = match compose(core, portal, event).await? {
         Read::Composed(composed) => composed.parts,
-        Read::Done | Read::Refused(_) | Read::NoKey(_) => return Ok(None),
+        Read::Behind | Read::Asks(_) | Read::Refused(_) | Read::NoKey(_) => return Ok(None),
     };
     let found = parts
         .into_iter()

@@ -5,7 +5,7 @@ mod to_matrix;
 mod to_whatsapp;
 
 pub use self::{
-    to_matrix::{Attached, Uploaded, event, file_name, vcards},
+    to_matrix::{Attached, Uploaded, event, file_name, long_text, vcards},
     to_whatsapp::{Attachment, Source, attachment},
 };
 

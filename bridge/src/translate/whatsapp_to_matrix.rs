@@ -7,9 +7,9 @@ mod inline;
 
 use gatekeeper::message::{Body, Quote};
 use ruma::events::room::message::RoomMessageEventContent;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{is_emoji, notice, places};
+use super::{beginning, edit, fits, is_emoji, notice, places};
 
 /// Translates a message into the content of an `m.room.message`. What Matrix could show better than the bridge does yet
 /// becomes a text that says what came: nothing is dropped. Quoted words stand above a text; where the message that it
@@ -61,7 +61,7 @@ pub fn to_matrix(body: &Body) -> Value {
 /// The content of an edit of `event_id`. `original` is the content of a file whose caption changes.
 #[must_use]
 pub fn replacement(event_id: &str, body: &Body, original: Option<&Value>) -> Value {
-    let mut new = match (original, body) {
+    let new = match (original, body) {
         (Some(original), Body::Text { text, .. }) => {
             let mut new = original.clone();
             let words = text_content(text);
@@ -80,19 +80,7 @@ pub fn replacement(event_id: &str, body: &Body, original: Option<&Value>) -> Val
         }
         _ => to_matrix(body),
     };
-    if let Some(new) = new.as_object_mut() {
-        new.remove("m.relates_to");
-        new.remove("m.new_content");
-    }
-    let mut content = new.clone();
-    let words = new["body"].as_str().unwrap_or_default();
-    content["body"] = format!("* {words}").into();
-    if let Some(html) = new["formatted_body"].as_str() {
-        content["formatted_body"] = format!("* {html}").into();
-    }
-    content["m.new_content"] = new;
-    content["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": event_id });
-    content
+    edit(event_id, new)
 }
 
 /// Adds a note to what is written under a file; a file without a caption gets one.
@@ -128,14 +116,18 @@ fn duration(seconds: u32) -> String {
 /// The answered message as WhatsApp writes a quotation.
 fn quote(quote: &Quote) -> Option<String> {
     match quote.body.as_deref()? {
-        Body::Text { text, .. } => Some(text.lines().map(|line| format!("> {line}\n")).collect()),
+        Body::Text { text, .. } => {
+            let lines = beginning(text);
+            Some(lines.lines().map(|line| format!("> {line}\n")).collect())
+        }
         other => Some(format!("> ({})\n", other.kind())),
     }
 }
 
 /// A text as event content.
 pub(super) fn text_content(text: &str) -> Value {
-    let content = match formatted(text) {
+    let html = formatted(text).filter(|html| fits(text, Some(html)));
+    let content = match html {
         Some(html) => RoomMessageEventContent::text_html(text, html),
         None => RoomMessageEventContent::text_plain(text),
     };

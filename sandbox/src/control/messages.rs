@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The kinds that are not files.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "text",
     "location",
     "live_location",
@@ -33,6 +33,7 @@ const KINDS: [&str; 10] = [
     "group_invitation",
     "call",
     "unknown",
+    "raw",
 ];
 
 /// A message. Which fields belong to which kind stands in `docs/sandbox.md`.
@@ -41,6 +42,8 @@ const KINDS: [&str; 10] = [
 pub(super) struct NewMessage {
     to: String,
     kind: String,
+    id: Option<String>,
+    protobuf_base64: Option<String>,
     text: Option<String>,
     reply_to: Option<String>,
     expiration: Option<u32>,
@@ -100,6 +103,7 @@ pub(super) async fn send(
     let phone = phone(&context, &number)?;
     let account = account(&context, &message.to)?;
     let standing = Standing {
+        id: message.id.clone().filter(|id| !id.is_empty()),
         reply_to: message.reply_to.clone(),
         expiration: message.expiration,
         forwarded: message.forwarded,
@@ -164,6 +168,15 @@ impl NewMessage {
             "group_invitation" => Content::Foreign(Foreign::GroupInvitation(self.wanted_text()?)),
             "call" => Content::Foreign(Foreign::Call),
             "unknown" => Content::Foreign(Foreign::Unknown),
+            "raw" => {
+                let protobuf = self.protobuf_base64.as_deref().ok_or_else(|| {
+                    Error::bad(
+                        "a message of kind `raw` has no content",
+                        "put the bytes of a `Message` protobuf into `protobuf_base64`",
+                    )
+                })?;
+                Content::Foreign(Foreign::Raw(decode("protobuf_base64", protobuf)?))
+            }
             other => {
                 let files = MediaKind::ALL.into_iter().map(MediaKind::word);
                 let known: Vec<_> = KINDS.into_iter().chain(files).collect();

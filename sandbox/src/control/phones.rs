@@ -294,6 +294,8 @@ pub(super) struct NewReceipt {
     #[serde(rename = "type")]
     kind: ReceiptType,
     ids: Vec<String>,
+    #[serde(default)]
+    unchecked: bool,
 }
 
 pub(super) async fn receipt(
@@ -311,7 +313,8 @@ pub(super) async fn receipt(
         ReceiptType::Read => ReceiptKind::Read,
         ReceiptType::Played => ReceiptKind::Played,
     };
-    phone.send_receipt(&context.world, &account, &kind, receipt.ids)?;
+    let (world, unchecked) = (&context.world, receipt.unchecked);
+    phone.send_receipt(world, &account, &kind, receipt.ids, unchecked)?;
     Ok(Json(json!({})))
 }
 

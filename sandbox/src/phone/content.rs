@@ -28,6 +28,8 @@ pub(crate) enum Content {
 /// Where a message stands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
+    /// Its own id; without it a fresh one.
+    pub id: Option<String>,
     /// Id of the message that it answers.
     pub reply_to: Option<String>,
     /// After how many seconds it disappears; without it as the chat's timer says.
@@ -47,7 +49,11 @@ impl Phone {
     ) -> Result<String, SendError> {
         let mut inner = self.lock();
         self.check(&inner, account)?;
-        let id = world.fresh_id();
+        let id = match &standing.id {
+            Some(id) if inner.has(account, id) => return Err(SendError::IdTaken(id.clone())),
+            Some(id) => id.clone(),
+            None => world.fresh_id(),
+        };
         let (mut body, name) = match content {
             Content::Plain(body) => (body, None),
             Content::File(body, name) => (body, Some(name)),
@@ -76,7 +82,7 @@ impl Phone {
                             accuracy: None,
                         });
                     }
-                    Foreign::Call | Foreign::Unknown => {}
+                    Foreign::Call | Foreign::Unknown | Foreign::Raw(_) => {}
                 }
                 let kind = inner.dispatch(world, self, account, &id, message)?;
                 entry.encrypted = Some(kind.into());

@@ -26,6 +26,8 @@ pub(crate) enum Foreign {
     Call,
     /// A kind newer than anybody's schema.
     Unknown,
+    /// The bytes of a protobuf as they are, whatever they say.
+    Raw(Vec<u8>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -95,6 +97,7 @@ impl Foreign {
             Self::GroupInvitation(_) => "group_invitation",
             Self::Call => "call",
             Self::Unknown => "unknown",
+            Self::Raw(_) => "raw",
         }
     }
 
@@ -147,6 +150,7 @@ impl Foreign {
                 });
             }
             Self::Unknown => wire.unknown = Some("from the future".to_owned()),
+            Self::Raw(bytes) => return bytes.clone(),
         }
         wire.encode_to_vec()
     }

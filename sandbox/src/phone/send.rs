@@ -41,6 +41,9 @@ pub(crate) enum SendError {
     /// No message of this id in the chat.
     #[error("there is no message `{0}` in this chat")]
     NoMessage(String),
+    /// Another message of the chat has this id.
+    #[error("there is a message `{0}` in this chat already: leave the id out, or take another")]
+    IdTaken(String),
     /// The message is not the phone's own.
     #[error("message `{0}` is not this phone's own")]
     NotOwn(String),
@@ -176,17 +179,18 @@ impl Phone {
         Ok(id)
     }
 
-    /// Sends a receipt for messages of `account`.
+    /// Sends a receipt for messages of `account`; with `unchecked` for whatever the ids name.
     pub(crate) fn send_receipt(
         &self,
         world: &World,
         account: &Arc<Account>,
         kind: &ReceiptKind,
         ids: Vec<String>,
+        unchecked: bool,
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
         self.check(&inner, account)?;
-        for id in &ids {
+        for id in ids.iter().filter(|_| !unchecked) {
             if inner.entry(account, id)?.from_me {
                 return Err(SendError::NoMessage(id.clone()));
             }
@@ -216,6 +220,13 @@ impl Inner {
             .get_mut(&account.jid)
             .and_then(|log| log.get_mut(id))
             .ok_or_else(|| SendError::NoMessage(id.to_owned()))
+    }
+
+    /// Whether the chat with `account` has a message of this id.
+    pub(super) fn has(&self, account: &Account, id: &str) -> bool {
+        self.chats
+            .get(&account.jid)
+            .is_some_and(|log| log.get(id).is_some())
     }
 
     /// Appends to the chat with `account` and tells the observers.

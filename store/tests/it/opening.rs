@@ -1,7 +1,7 @@
 use store::{Error, SealingKey, Store, StoreConfig, meta};
 use tests::database::{Database, key};
 
-crate::on_both! { a_second_process_is_refused, a_newer_database_is_refused, a_wrong_key_is_refused, survives_reopening, closing_refuses_later_work, }
+crate::on_both! { a_second_process_is_refused, a_newer_database_is_refused, a_wrong_key_is_refused, looking_changes_nothing, survives_reopening, closing_refuses_later_work, }
 
 async fn a_second_process_is_refused(database: Database) {
     let first = database.open().await;
@@ -53,6 +53,16 @@ async fn a_wrong_key_is_refused(database: Database) {
     assert!(matches!(error, Error::WrongKey), "{error}");
     assert!(error.to_string().contains("key file"), "{error}");
     // The refusal changes nothing: the right key still opens it.
+    database.open().await.close().await;
+}
+
+async fn looking_changes_nothing(database: Database) {
+    let config = StoreConfig::new(database.url());
+    for _ in 0..2 {
+        assert!(!store::is_set_up(&config).await.unwrap(), "nothing yet");
+    }
+    database.open().await.close().await;
+    assert!(store::is_set_up(&config).await.unwrap(), "it has a key");
     database.open().await.close().await;
 }
 

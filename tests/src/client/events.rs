@@ -192,6 +192,15 @@ impl Client {
         self.ask("hold_keys", json!({})).await.map(drop)
     }
 
+    /// Lets the room keys through that this client sends from now on; the kept ones stay kept.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub async fn pass_later_keys(&self) -> Result<()> {
+        self.ask("pass_later_keys", json!({})).await.map(drop)
+    }
+
     /// Sends the kept room keys and says how many they were.
     ///
     /// # Errors

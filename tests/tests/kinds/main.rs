@@ -3,8 +3,10 @@
 
 mod about;
 mod bursts;
+mod hostile;
 mod rooms;
 mod single;
+mod waiting;
 
 use serde_json::Value;
 use tests::client::{Client, TimelineEvent};
@@ -13,13 +15,22 @@ use tests::stack::{Options, Stack};
 use tests::{Result, gatehouse};
 use tokio::sync::OnceCell;
 
-/// One stack whose gatekeeper shows everything for the tests of these files; each has its own users and phones.
+/// A bridge whose gatekeeper shows everything.
+fn everything() -> gatehouse::Options {
+    let mut options = gatehouse::Options::accepting_everything();
+    // What is too long for WhatsApp shall still fit into an event.
+    let limit = "GATEHOUSE_LIMITS__TEXT_CHARS".to_owned();
+    options.environment.push((limit, "30000".to_owned()));
+    options
+}
+
+/// One stack with such a bridge for the tests of these files; each has its own users and phones.
 async fn stack() -> Result<&'static Stack> {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     STACK
         .get_or_try_init(|| {
             let options = Options {
-                gatehouse: gatehouse::Options::accepting_everything(),
+                gatehouse: everything(),
                 ..Options::default()
             };
             Stack::start("kinds", options)

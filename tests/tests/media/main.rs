@@ -2,6 +2,7 @@
 //! a killed bridge; and without filling its memory.
 
 mod faults;
+mod hostile;
 mod incoming;
 mod kill;
 mod limits;

@@ -67,6 +67,12 @@ impl Chat {
             .await
     }
 
+    async fn ghost_types(&self, types: bool) -> Result<()> {
+        self.client
+            .wait_for_typing(&self.room, &self.ghost, types)
+            .await
+    }
+
     /// The contents of the status events about a message, in order.
     async fn statuses(&self, event: &str) -> Result<Vec<Value>> {
         let timeline = self.client.timeline(&self.room).await?;

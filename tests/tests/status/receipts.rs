@@ -164,31 +164,19 @@ async fn typing_goes_both_ways_and_does_not_come_back() -> Result<()> {
     let before = events.seen().len();
     for state in ["composing", "recording"] {
         chat.phone.typing(chat.me(), state).await?;
-        chat.client
-            .wait_for_typing(&chat.room, &chat.ghost, true)
-            .await?;
+        chat.ghost_types(true).await?;
         chat.phone.typing(chat.me(), "paused").await?;
-        chat.client
-            .wait_for_typing(&chat.room, &chat.ghost, false)
-            .await?;
+        chat.ghost_types(false).await?;
     }
     // A message ends it without a word.
     chat.phone.typing(chat.me(), "composing").await?;
-    chat.client
-        .wait_for_typing(&chat.room, &chat.ghost, true)
-        .await?;
+    chat.ghost_types(true).await?;
     chat.phone.send(chat.me(), "written").await?;
-    chat.client
-        .wait_for_typing(&chat.room, &chat.ghost, false)
-        .await?;
+    chat.ghost_types(false).await?;
     // So does time, if the end is lost.
     chat.phone.typing(chat.me(), "composing").await?;
-    chat.client
-        .wait_for_typing(&chat.room, &chat.ghost, true)
-        .await?;
-    chat.client
-        .wait_for_typing(&chat.room, &chat.ghost, false)
-        .await?;
+    chat.ghost_types(true).await?;
+    chat.ghost_types(false).await?;
     let echoes = events
         .seen()
         .split_off(before)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::messages::{self, Direction, Kind, Message};
 
 use super::{Placing, Work};
-use crate::{outgoing, passes::Hold, posting, translate};
+use crate::{media, passes::Hold, posting, translate};
 
 fn notice(text: &str) -> Value {
     json!({ "msgtype": "m.notice", "body": text })
@@ -24,6 +24,21 @@ impl Work<'_> {
         // What comes next about it in this commit would not see what is done now.
         self.placed.insert(key.id.clone());
         Ok(target)
+    }
+
+    /// What an event of the room shows now; nothing if it is gone or unreadable.
+    ///
+    /// # Errors
+    ///
+    /// A [`Hold`] until it has been read.
+    fn shown(&mut self, event_id: &str) -> Result<Option<&Value>, Hold> {
+        match self.shown.get(event_id) {
+            Some(shown) => Ok(shown.as_ref()),
+            None => {
+                self.wanted = Some(event_id.to_owned());
+                Err(Hold::after(std::time::Duration::ZERO))
+            }
+        }
     }
 
     /// What a message from there is shown as when it is about something that is not here.
@@ -116,9 +131,12 @@ impl Work<'_> {
             Body::Media(media) => Body::text(media.caption.clone().unwrap_or_default()),
             other => other.clone(),
         };
+        if matches!(&caption, Body::Text { text, .. } if !translate::fits(text, None)) {
+            return self.long_edit(stanza, &caption, &target, event_id).await;
+        }
         // A file stays what it is: what is written under it changes.
-        let shown = outgoing::read_event(self.core, self.portal, event_id).await?;
-        let original = shown.as_ref().map(|event| &event["content"]);
+        let shown = self.shown(event_id)?;
+        let original = shown.map(|event| &event["content"]);
         let file = original.filter(|content| {
             ["m.image", "m.video", "m.audio", "m.file"]
                 .iter()
@@ -133,6 +151,26 @@ impl Work<'_> {
         // Its event is the edit's own, whatever was shown while the edit could not be read.
         self.send(stanza, "edit", placing).await?;
         self.unplace(stanza)
+    }
+
+    /// An edit that fits into no event: its text comes as a file, beside the message that it changes.
+    async fn long_edit(
+        &mut self,
+        stanza: &IncomingMessage,
+        text: &Body,
+        target: &Message,
+        event_id: &str,
+    ) -> Result<(), Hold> {
+        let (core, portal) = (self.core, self.portal);
+        let content = media::content(core, portal, &stanza.id, text, &mut self.batch)?;
+        let mut content = content.unwrap_or_else(|| translate::to_matrix(text));
+        content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": event_id } });
+        let placing = Placing {
+            kind: Kind::Edit,
+            target: Some(target.stanza_id.clone()),
+            ..Placing::message(&content)
+        };
+        self.send(stanza, "", placing).await
     }
 
     pub(super) async fn revoke(

@@ -15,9 +15,14 @@ use super::{Composed, Event, Part, Read, find, refused};
 use crate::{
     capabilities::{Feature, Level},
     core::Core,
+    media,
+    outgoing::relation,
     passes::Hold,
     posting, translate, withdrawals,
 };
+
+/// Events of the inbox that are looked through at a time.
+const PAGE: u32 = 32;
 
 /// The key of a message as this side writes it.
 fn key(portal: &Portal, target: &Message) -> MessageKey {
@@ -39,9 +44,11 @@ fn is_over(from: store::Millis, to: store::Millis, seconds: u64) -> bool {
     age > seconds.saturating_mul(1000)
 }
 
-fn minutes(seconds: u64) -> String {
+/// A time as people say it.
+fn span(seconds: u64) -> String {
     match seconds {
-        0..7200 => format!("{} minutes", seconds / 60),
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
         _ => format!("{} hours", seconds / 3600),
     }
 }
@@ -60,6 +67,14 @@ async fn target(
         }
         found => Ok(found.filter(|message| message.kind == Kind::Message)),
     }
+}
+
+/// Whether an event is kept until its room key comes, and goes to WhatsApp then.
+async fn waits(core: &Arc<Core>, portal: &Portal, event_id: &str) -> Result<bool, Hold> {
+    let found = inbox::get(&core.store, event_id).await?;
+    Ok(found.is_some_and(|event| {
+        event.state == inbox::State::WaitingKey && event.sender == portal.login
+    }))
 }
 
 /// The user's reaction that a message shows on WhatsApp.
@@ -87,6 +102,9 @@ pub(super) async fn reaction(
     else {
         return Ok(Read::nothing());
     };
+    if let Some(wanted) = media::wanted(core, portal, target_event, emoji).await? {
+        return Ok(Read::Asks(wanted));
+    }
     if !goes(core, Feature::Reaction) {
         return Ok(refused(core, Feature::Reaction));
     }
@@ -96,6 +114,9 @@ pub(super) async fn reaction(
         ));
     }
     let Some(target) = target(core, portal, target_event).await? else {
+        if waits(core, portal, target_event).await? {
+            return Ok(Read::Behind);
+        }
         return Ok(Read::Refused(
             "the message that you reacted to is not on WhatsApp".to_owned(),
         ));
@@ -146,6 +167,9 @@ pub(super) async fn edit(
     new: &MessageType,
 ) -> Result<Read, Hold> {
     let Some(target) = target(core, portal, target_event).await? else {
+        if waits(core, portal, target_event).await? {
+            return Ok(Read::Behind);
+        }
         // What never went cannot be changed there: a notice of a bot, or a message that was refused and is written anew.
         return Ok(Read::Refused(
             "the message that you edited is not on WhatsApp. Send it as a new one".to_owned(),
@@ -166,7 +190,7 @@ pub(super) async fn edit(
     if is_over(target.ts, event.received_ts, limit) {
         return Ok(Read::Refused(format!(
             "WhatsApp takes an edit for {} after the message, and the other side still shows the version before",
-            minutes(limit)
+            span(limit)
         )));
     }
     let body = match translate::caption_of(new) {
@@ -219,26 +243,63 @@ pub(super) async fn redaction(
         (Direction::Out, Kind::Edit | Kind::Reaction) if message.gone && !event.again => {
             Ok(Read::nothing())
         }
-        (Direction::Out, Kind::Edit) => Ok(Read::Refused(
-            "an edit cannot be taken back, and the other side still shows it".to_owned(),
-        )),
+        (Direction::Out, Kind::Edit) => redacted_edit(core, portal, &message).await,
         (Direction::Out, Kind::Reaction) => take_back(core, portal, event, message).await,
         (Direction::Out, Kind::Message) => revoke(core, portal, event, redacted, &message).await,
     }
 }
 
-/// A redacted event that never went to WhatsApp: if it waits for its key, it waits no more.
+/// A redacted edit. Of a message that is deleted it may go: clients that delete a message clear away its edits too.
+async fn redacted_edit(core: &Core, portal: &Portal, edit: &Message) -> Result<Read, Hold> {
+    let id = edit.target.as_deref().unwrap_or_default();
+    let target = messages::get(&core.store, &portal.login, &portal.peer, id).await?;
+    if target.is_some_and(|target| target.gone) {
+        return Ok(Read::nothing());
+    }
+    Ok(Read::Refused(
+        "an edit cannot be taken back, and the other side still shows it".to_owned(),
+    ))
+}
+
+/// A redacted event that never went to WhatsApp: if it waits for its key, it waits no more, nor does what waits behind it.
 async fn unsent(core: &Arc<Core>, portal: &Portal, redacted: &str) -> Result<Read, Hold> {
     let mut also = Batch::new();
     if let Some(waiting) = inbox::get(&core.store, redacted).await?
         && waiting.sender == portal.login
     {
         inbox::done(&mut also, waiting.seq);
+        for event in behind(core, &waiting).await? {
+            inbox::done(&mut also, event);
+        }
     }
     Ok(Read::Composed(Composed {
         parts: Vec::new(),
         also,
     }))
+}
+
+/// The positions of the events that wait behind one that waits for its key, because they are about it.
+async fn behind(core: &Core, waiting: &inbox::Event) -> Result<Vec<i64>, Hold> {
+    let mut behind = Vec::new();
+    let mut after = waiting.seq;
+    loop {
+        let events = inbox::next(&core.store, &waiting.room_id, after, PAGE).await?;
+        let Some(last) = events.last() else {
+            return Ok(behind);
+        };
+        after = last.seq;
+        behind.extend(
+            events
+                .iter()
+                .filter(|event| event.state == inbox::State::WaitingKey)
+                .filter(|event| event.sender == waiting.sender)
+                .filter(|event| {
+                    relation(event).and_then(|about| about.event_id).as_ref()
+                        == Some(&waiting.event_id)
+                })
+                .map(|event| event.seq),
+        );
+    }
 }
 
 async fn take_back(
@@ -290,7 +351,7 @@ async fn revoke(
         if is_over(part.ts, event.received_ts, limit) {
             return Ok(Read::Refused(format!(
                 "WhatsApp deletes a message for everyone for {} after it was sent, and the other side still has this one",
-                minutes(limit)
+                span(limit)
             )));
         }
         messages::set_gone(&mut composed.also, &part.login, &part.peer, &part.stanza_id);

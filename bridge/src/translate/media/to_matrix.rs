@@ -5,7 +5,7 @@ use ruma::events::room::EncryptedFile;
 use serde_json::{Map, Value, json};
 
 use super::essence;
-use crate::translate::whatsapp_to_matrix::text_content;
+use crate::translate::{beginning, fits, whatsapp_to_matrix::text_content};
 
 /// The loudest part of a waveform on Matrix (MSC1767) and on WhatsApp.
 const LOUDEST: u32 = 1024;
@@ -40,7 +40,12 @@ pub fn event(media: &Media, uploaded: &Uploaded) -> Value {
         MediaKind::Document => "m.file",
     };
     let mut content = match media.caption.as_deref().filter(|text| !text.is_empty()) {
-        Some(caption) => text_content(caption),
+        Some(caption) if fits(caption, None) => text_content(caption),
+        Some(caption) => text_content(&format!(
+            "{}\n({} characters in all, too many to be shown here: ask the sender to write them as a message of their own)",
+            beginning(caption),
+            caption.chars().count()
+        )),
         None => json!({ "body": name }),
     };
     content["msgtype"] = msgtype.into();
@@ -107,7 +112,7 @@ fn milliseconds(seconds: u32) -> u64 {
 pub fn file_name(media: &Media) -> String {
     let named = media.file_name.as_deref().map(str::trim);
     if let Some(name) = named.filter(|name| !name.is_empty()) {
-        return name.to_owned();
+        return beginning(name);
     }
     let essence = essence(&media.mimetype);
     let stem = match media.kind {
@@ -135,6 +140,13 @@ pub fn file_name(media: &Media) -> String {
         _ => return stem.to_owned(),
     };
     format!("{stem}.{ending}")
+}
+
+/// A text that is too long for an event, as a file: its name, and what is said with it.
+#[must_use]
+pub fn long_text(text: &str) -> (String, String) {
+    let caption = format!("{}\n(The whole text is in this file.)", beginning(text));
+    ("message.txt".to_owned(), caption)
 }
 
 /// Contacts as one vCard file: its name, and what is in it.

@@ -46,105 +46,74 @@ pub(super) fn message(media: &Media) -> Result<schema::Message, Unsendable> {
     Ok(outer)
 }
 
+/// A message with a file: what all kinds have in common, and the fields of one kind.
+macro_rules! file_message {
+    ($kind:ident, $media:ident, $($field:ident: $value:expr,)*) => {
+        kind::$kind {
+            url: $media.file.url.clone(),
+            mimetype: Some($media.mimetype.clone()),
+            file_sha256: Some($media.file.sha256.to_vec()),
+            file_enc_sha256: Some($media.file.enc_sha256.to_vec()),
+            file_length: Some($media.file.length),
+            media_key: Some($media.file.key.as_bytes().to_vec()),
+            media_key_timestamp: Some($media.file.key_timestamp),
+            direct_path: Some($media.file.direct_path.clone()),
+            context_info: context(&$media.context).into(),
+            $($field: $value,)*
+            ..Default::default()
+        }
+    };
+}
+
 fn image(media: &Media) -> kind::ImageMessage {
-    let file = &media.file;
-    kind::ImageMessage {
-        url: file.url.clone(),
-        mimetype: Some(media.mimetype.clone()),
+    file_message! {
+        ImageMessage, media,
         caption: media.caption.clone(),
-        file_sha256: Some(file.sha256.to_vec()),
-        file_length: Some(file.length),
         height: media.height,
         width: media.width,
-        media_key: Some(file.key.as_bytes().to_vec()),
-        file_enc_sha256: Some(file.enc_sha256.to_vec()),
-        direct_path: Some(file.direct_path.clone()),
-        media_key_timestamp: Some(file.key_timestamp),
         jpeg_thumbnail: media.thumbnail.clone(),
         view_once: media.view_once.then_some(true),
-        context_info: context(&media.context).into(),
-        ..Default::default()
     }
 }
 
 fn video(media: &Media) -> kind::VideoMessage {
-    let file = &media.file;
-    kind::VideoMessage {
-        url: file.url.clone(),
-        mimetype: Some(media.mimetype.clone()),
-        file_sha256: Some(file.sha256.to_vec()),
-        file_length: Some(file.length),
-        seconds: media.seconds,
-        media_key: Some(file.key.as_bytes().to_vec()),
+    file_message! {
+        VideoMessage, media,
         caption: media.caption.clone(),
+        seconds: media.seconds,
         gif_playback: (media.kind == MediaKind::Gif).then_some(true),
         height: media.height,
         width: media.width,
-        file_enc_sha256: Some(file.enc_sha256.to_vec()),
-        direct_path: Some(file.direct_path.clone()),
-        media_key_timestamp: Some(file.key_timestamp),
         jpeg_thumbnail: media.thumbnail.clone(),
         view_once: media.view_once.then_some(true),
-        context_info: context(&media.context).into(),
-        ..Default::default()
     }
 }
 
 fn audio(media: &Media) -> kind::AudioMessage {
-    let file = &media.file;
-    kind::AudioMessage {
-        url: file.url.clone(),
-        mimetype: Some(media.mimetype.clone()),
-        file_sha256: Some(file.sha256.to_vec()),
-        file_length: Some(file.length),
+    file_message! {
+        AudioMessage, media,
         seconds: media.seconds,
         ptt: (media.kind == MediaKind::Voice).then_some(true),
-        media_key: Some(file.key.as_bytes().to_vec()),
-        file_enc_sha256: Some(file.enc_sha256.to_vec()),
-        direct_path: Some(file.direct_path.clone()),
-        media_key_timestamp: Some(file.key_timestamp),
         waveform: (!media.waveform.is_empty()).then(|| media.waveform.clone()),
         view_once: media.view_once.then_some(true),
-        context_info: context(&media.context).into(),
-        ..Default::default()
     }
 }
 
 fn document(media: &Media) -> kind::DocumentMessage {
-    let file = &media.file;
-    kind::DocumentMessage {
-        url: file.url.clone(),
-        mimetype: Some(media.mimetype.clone()),
+    file_message! {
+        DocumentMessage, media,
         title: media.file_name.clone(),
-        file_sha256: Some(file.sha256.to_vec()),
-        file_length: Some(file.length),
-        media_key: Some(file.key.as_bytes().to_vec()),
         file_name: media.file_name.clone(),
-        file_enc_sha256: Some(file.enc_sha256.to_vec()),
-        direct_path: Some(file.direct_path.clone()),
-        media_key_timestamp: Some(file.key_timestamp),
         jpeg_thumbnail: media.thumbnail.clone(),
         caption: media.caption.clone(),
-        context_info: context(&media.context).into(),
-        ..Default::default()
     }
 }
 
 fn sticker(media: &Media) -> kind::StickerMessage {
-    let file = &media.file;
-    kind::StickerMessage {
-        url: file.url.clone(),
-        file_sha256: Some(file.sha256.to_vec()),
-        file_enc_sha256: Some(file.enc_sha256.to_vec()),
-        media_key: Some(file.key.as_bytes().to_vec()),
-        mimetype: Some(media.mimetype.clone()),
+    file_message! {
+        StickerMessage, media,
         height: media.height,
         width: media.width,
-        direct_path: Some(file.direct_path.clone()),
-        file_length: Some(file.length),
-        media_key_timestamp: Some(file.key_timestamp),
         is_animated: media.animated.then_some(true),
-        context_info: context(&media.context).into(),
-        ..Default::default()
     }
 }

@@ -1,5 +1,6 @@
 //! Messages of every kind: what the phone's owner does, and what the phone shows, field by field as the control API says it.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -21,6 +22,29 @@ impl Phone {
             .as_str()
             .context("the sandbox gave no id")?
             .to_owned())
+    }
+
+    /// Sends the bytes of a message protobuf as they are, under an id of the caller's choice if there is one; gives the id.
+    ///
+    /// # Errors
+    ///
+    /// When the sandbox refuses it, for instance because the chat has that id.
+    pub async fn say_raw(&self, to: &str, id: Option<&str>, protobuf: &[u8]) -> Result<String> {
+        let mut message = json!({"kind": "raw", "protobuf_base64": STANDARD.encode(protobuf)});
+        if let Some(id) = id {
+            message["id"] = json!(id);
+        }
+        self.say(to, message).await
+    }
+
+    /// Sends a receipt for ids of any kind, also of messages that never were.
+    ///
+    /// # Errors
+    ///
+    /// When nobody of that identifier is enlisted.
+    pub async fn receipt_for_anything(&self, to: &str, kind: &str, ids: &[&str]) -> Result<()> {
+        let body = json!({"to": to, "type": kind, "ids": ids, "unchecked": true});
+        self.post("receipts", body).await.map(drop)
     }
 
     /// Reacts to a message; an empty emoji takes the reaction back.
