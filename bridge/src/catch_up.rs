@@ -1,6 +1,6 @@
 //! What the homeserver never told: read from the rooms themselves, after every gap and now and then.
 //!
-//! The bot sits in the portals, so one request as the bot shows what was said in all of them. What came before, in a transaction or
+//! The bot sits in the portals, so one request as the bot shows what was said in all of them, and who has read it. What came before, in a transaction or
 //! by an earlier look, is known by its event id.
 
 use std::{
@@ -73,7 +73,7 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
     }
 }
 
-/// Takes into the inbox what was said in the portals and came in no transaction.
+/// Takes into the inbox what was said in the portals and came in no transaction, and sees who has read what.
 async fn look(core: &Arc<Core>) -> Result<(), Hold> {
     if failpoints::is_broken(Breakage::EarlyAnswers) {
         return Ok(());
@@ -102,6 +102,9 @@ async fn look(core: &Arc<Core>) -> Result<(), Hold> {
     }
     for room in rooms {
         core.wake(Wake::Inbox(core.room(&room)?));
+    }
+    for (room, receipt) in said.receipts {
+        core.receipts.take(core, room, receipt.json());
     }
     Ok(())
 }

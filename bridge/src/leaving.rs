@@ -18,8 +18,8 @@ use store::{
 
 use crate::{
     appservice::SinkError,
-    core::{Core, Wake},
-    management,
+    core::Core,
+    management, media,
     notices::{self, Notice},
     passes::Hold,
 };
@@ -219,6 +219,7 @@ pub(crate) async fn erase(
         core.sessions.settle(mxid, &portal.peer).await;
         leave(core, portal).await?;
     }
+    media::clear(core, mxid).await?;
     let mut batch = Batch::new();
     logins::erase_rooms(&mut batch, mxid);
     core.store.commit(batch).await?;
@@ -233,7 +234,6 @@ pub(crate) async fn erase(
     for room in rooms.iter().filter_map(room) {
         core.forget_portal(&room);
     }
-    core.wake(Wake::Media);
     tracing::info!(user = %core.log_id(mxid), "a user was erased");
     Ok(left)
 }

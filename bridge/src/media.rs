@@ -21,8 +21,7 @@ pub(crate) use self::{
     again::{Wanted, again, wanted},
     incoming::{Fetching, content, fetched},
     outgoing::{Hosting, Read, end, host, redacted},
-    shelf::Hosted,
-    shelf::sweep,
+    shelf::{Hosted, clear, sweep},
 };
 use self::{
     breaks::Breaks,

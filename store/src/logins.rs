@@ -156,7 +156,7 @@ static ERASE: [Update; 9] = [
     erase("contacts", "DELETE FROM contacts WHERE login = $1"),
     erase("portals", "DELETE FROM portals WHERE login = $1"),
     erase("messages", "DELETE FROM messages WHERE login = $1"),
-    // The files follow: what has no row is swept from the media folder.
+    // The files should be gone by now; what has no row is swept from the media folder all the same.
     erase("media", "DELETE FROM media WHERE login = $1"),
     erase(
         "media_missing",

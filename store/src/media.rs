@@ -185,6 +185,13 @@ pub async fn ended(store: &Store, now: Millis, limit: u32) -> Result<Vec<String>
     store.all(sql, args![now, limit], |row| row.text(0)).await
 }
 
+/// References of files of a login that are stored.
+pub async fn of_login(store: &Store, login: &str, limit: u32) -> Result<Vec<String>, Error> {
+    let sql =
+        "SELECT reference FROM media WHERE login = $1 AND stored = 1 ORDER BY reference LIMIT $2";
+    store.all(sql, args![login, limit], |row| row.text(0)).await
+}
+
 /// How many files are hosted.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) FROM media WHERE stored = 1";

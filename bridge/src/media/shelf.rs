@@ -71,15 +71,7 @@ async fn try_sweep(core: &Arc<Core>) -> Result<(), Hold> {
         if ended.is_empty() {
             break;
         }
-        let mut batch = Batch::new();
-        for reference in ended {
-            if let Some(reference) = Reference::parse(&reference) {
-                let removed = folder.remove(&reference).await;
-                removed.map_err(|error| Hold::failed(&error))?;
-            }
-            media::removed(&mut batch, &reference);
-        }
-        core.store.commit(batch).await?;
+        remove(core, ended).await?;
     }
     let orphans = folder.older_than(ORPHAN).await;
     for reference in orphans.map_err(|error| Hold::failed(&error))? {
@@ -91,6 +83,31 @@ async fn try_sweep(core: &Arc<Core>) -> Result<(), Hold> {
     }
     let mut batch = Batch::new();
     media::prune(&mut batch, core.now().saturating_sub(REMEMBERED));
+    core.store.commit(batch).await?;
+    Ok(())
+}
+
+/// Deletes all files of a login.
+pub(crate) async fn clear(core: &Core, login: &str) -> Result<(), Hold> {
+    loop {
+        let stored = media::of_login(&core.store, login, AT_ONCE).await?;
+        if stored.is_empty() {
+            return Ok(());
+        }
+        remove(core, stored).await?;
+    }
+}
+
+/// Deletes files; their rows stay for a while, to say so.
+async fn remove(core: &Core, references: Vec<String>) -> Result<(), Hold> {
+    let mut batch = Batch::new();
+    for reference in references {
+        if let Some(reference) = Reference::parse(&reference) {
+            let removed = core.media.folder.remove(&reference).await;
+            removed.map_err(|error| Hold::failed(&error))?;
+        }
+        media::removed(&mut batch, &reference);
+    }
     core.store.commit(batch).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Reading what was said in rooms while the homeserver did not tell.
 //!
 //! Synapse queues events for an application service in memory and counts them as told: what waits there when it is restarted
-//! comes in no transaction.
+//! comes in no transaction. Receipts it does not even keep for one that is away.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ruma::{
             sync::sync_events::v3::{Filter, JoinedRoom, Request, Response},
         },
     },
-    events::{AnySyncTimelineEvent, AnyTimelineEvent},
+    events::{AnySyncEphemeralRoomEvent, AnySyncTimelineEvent, AnyTimelineEvent},
     presence::PresenceState,
     serde::Raw,
 };
@@ -72,10 +72,12 @@ pub struct Said {
     pub next: String,
     /// Events by room, oldest first. They may lack their `room_id`.
     pub rooms: Vec<(OwnedRoomId, Vec<Raw<AnySyncTimelineEvent>>)>,
+    /// `m.receipt` events by room.
+    pub receipts: Vec<(OwnedRoomId, Raw<AnySyncEphemeralRoomEvent>)>,
 }
 
 impl Puppets {
-    /// Reads what was said in the rooms of a puppet since `since`. Without a time it says only where to begin.
+    /// Reads what was said in the rooms of a puppet since `since`, and who has read what since. Without a time it says only where to begin.
     ///
     /// It is read without a device, so the device's own inbox stays as it is.
     ///
@@ -96,6 +98,10 @@ impl Puppets {
             timeline.limit = Some(AT_ONCE.into());
         }
         let mut filter = FilterDefinition::ignore_all();
+        if since.is_some() {
+            filter.room.ephemeral = RoomEventFilter::empty();
+            filter.room.ephemeral.types = Some(vec!["m.receipt".to_owned()]);
+        }
         filter.room.rooms = None;
         filter.room.timeline = timeline.clone();
         let mut request = Request::new();
@@ -108,8 +114,11 @@ impl Puppets {
             .call_within(DEADLINE, Some(Identity::user(user)), request)
             .await?;
         let mut rooms = Vec::new();
+        let mut receipts = Vec::new();
         if let Some(since) = since {
-            for (room, joined) in answer.rooms.join {
+            for (room, mut joined) in answer.rooms.join {
+                let read = std::mem::take(&mut joined.ephemeral.events);
+                receipts.extend(read.into_iter().map(|event| (room.clone(), event)));
                 let events = self.whole(user, &room, joined, since, &timeline).await?;
                 if !events.is_empty() {
                     rooms.push((room, events));
@@ -119,6 +128,7 @@ impl Puppets {
         Ok(Said {
             next: answer.next_batch,
             rooms,
+            receipts,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The store on both databases.
 
 mod crash;
+mod erasing;
 mod fence;
 mod media;
 mod opening;

@@ -99,6 +99,35 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_read_while_the_bridge_was_down_is_told() -> Result<()> {
+    let stack = Stack::start("status-read-down", Options::default()).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
+        let mine = chat.client.send(&chat.room, "read this").await?;
+        let there = chat.phone.wait_for_text(chat.me(), "read this").await?;
+        chat.wait_for_delivery(&mine).await?;
+        let theirs = chat.phone.send(chat.me(), "and this").await?;
+        let shown = chat.seen("and this").await?;
+        stack.gatehouse.stop().await?;
+        chat.phone.receipt(chat.me(), "read", &[&there.id]).await?;
+        chat.client.mark_read(&chat.room, &shown.event_id).await?;
+        chat.client
+            .wait_for_read(&chat.room, chat.me(), &shown.event_id)
+            .await?;
+        stack.gatehouse.start().await?;
+        chat.client
+            .wait_for_read(&chat.room, &chat.ghost, &mine)
+            .await?;
+        chat.phone
+            .wait_for_status(chat.me(), &theirs, "read")
+            .await
+            .map(drop)
+    }
+    .await;
+    result.map_err(|error: Error| stack.explain(error))
+}
+
+#[tokio::test]
 async fn who_keeps_reading_private_does_not_tell() -> Result<()> {
     let stack = stack().await?;
     let chat = Chat::open(stack, "private", "+4915100000004").await?;

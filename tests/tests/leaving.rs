@@ -1,0 +1,269 @@
+//! Leaving WhatsApp: what a user's and an operator's word ends, and what stays.
+
+use serde_json::{Value, json};
+use tests::client::{Client, TimelineEvent};
+use tests::sandbox::Phone;
+use tests::stack::{Options, Stack};
+use tests::wait::{self, PATIENCE};
+use tests::{Error, Result};
+
+/// A user with an encrypted chat with the bot and one with a phone.
+struct User {
+    client: Client,
+    me: String,
+    bot: String,
+    /// The chat with the bot.
+    management: String,
+    phone: Phone,
+    ghost: String,
+    room: String,
+}
+
+impl User {
+    async fn open(stack: &Stack, name: &str, number: &str) -> Result<Self> {
+        let phone = stack.sandbox.phone(number, "Bea").await?;
+        let client = stack.enlisted_client(name).await?;
+        let me = client.user_id().to_owned();
+        let (bot, ghost) = (stack.bot(), stack.ghost(&phone));
+        let management = client.direct_chat(&bot).await?;
+        client.wait_for_member(&management, &bot).await?;
+        let room = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        let user = Self {
+            client,
+            me,
+            bot,
+            management,
+            phone,
+            ghost,
+            room,
+        };
+        user.cross("at the beginning").await?;
+        Ok(user)
+    }
+
+    /// Both write, and both read it.
+    async fn cross(&self, mark: &str) -> Result<()> {
+        let (there, back) = (format!("{mark}, there"), format!("{mark}, back"));
+        self.client.send(&self.room, &there).await?;
+        self.phone.wait_for_text(&self.me, &there).await?;
+        self.phone.send(&self.me, &back).await?;
+        self.client
+            .wait_for_text(&self.room, &self.ghost, &back)
+            .await
+            .map(drop)
+    }
+
+    /// Tells the bot something and waits for an answer with `part` in it.
+    async fn ask(&self, command: &str, part: &str) -> Result<TimelineEvent> {
+        let known = self.client.timeline(&self.management).await?.len();
+        self.client.send(&self.management, command).await?;
+        let said = || async {
+            let timeline = self.client.timeline_from(&self.management, known).await?;
+            Ok(timeline.into_iter().find(|event| {
+                event.sender == self.bot && event.body().is_some_and(|body| body.contains(part))
+            }))
+        };
+        self.client
+            .until(&format!("{part:?} after {command:?}"), PATIENCE, said)
+            .await
+    }
+
+    /// Waits until the bot has said something in the chat with the phone.
+    async fn told(&self, part: &str) -> Result<TimelineEvent> {
+        self.client
+            .wait_for(&self.room, &format!("{part:?} in the chat"), |event| {
+                event.sender == self.bot && event.body().is_some_and(|body| body.contains(part))
+            })
+            .await
+    }
+}
+
+async fn is_enlisted(stack: &Stack, user: &str) -> Result<bool> {
+    let user = stack.sandbox.partner_user(user).await?;
+    Ok(user.is_some_and(|user| user["enlisted"] == true))
+}
+
+async fn disabled(stack: &Stack) -> Result<()> {
+    let user = User::open(stack, "anna", "+4915300000001").await?;
+    user.ask("disable", "You have left WhatsApp").await?;
+    assert!(
+        !is_enlisted(stack, &user.me).await?,
+        "the gatekeeper has deleted the user"
+    );
+    user.told("You have left WhatsApp").await?;
+    user.ask("status", "You are not joined").await?;
+    user.ask("disable", "You are not joined").await?;
+    // Who writes all the same is told, and the file of the database holds no key.
+    let unsent = user.client.send(&user.room, "into the void").await?;
+    let notice = user.told("you are not joined to WhatsApp").await?;
+    assert_eq!(notice.answers(), Some(unsent.as_str()));
+    assert!(
+        user.phone.send(&user.me, "anybody there?").await.is_err(),
+        "nobody is there for the contact"
+    );
+    stack.gatehouse.stop().await?;
+    stack.gatehouse.start().await?;
+    user.ask("status", "You are not joined").await?;
+
+    // Back again: the conditions are asked for anew, and the chat is the same.
+    user.ask("enable", "if you agree").await?;
+    user.ask("accept", "You are joined").await?;
+    user.cross("back again").await
+}
+
+#[tokio::test]
+async fn who_leaves_keeps_the_chats_and_may_come_back() -> Result<()> {
+    let stack = Stack::start("leaving-disable", Options::default()).await?;
+    disabled(&stack).await.map_err(|error| stack.explain(error))
+}
+
+/// Places in the database that hold a word; the device lists that anybody can ask the homeserver for do not count.
+fn traces(stack: &Stack, word: &str) -> Result<Vec<String>> {
+    let database = stack.gatehouse.folder().join("gatehouse.db");
+    let sql = |sql: &str| -> Result<Vec<String>> {
+        let output = std::process::Command::new("python3")
+            .arg("-c")
+            .arg("import sqlite3, sys\nfor row in sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True).execute(sys.argv[2]): print(row[0])")
+            .arg(&database)
+            .arg(sql)
+            .output()?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::new(format!("{sql}: {error}")));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let mut found = Vec::new();
+    for table in sql("SELECT name FROM sqlite_master WHERE type = 'table'")? {
+        if table == "crypto_kv" {
+            continue;
+        }
+        for column in sql(&format!("SELECT name FROM pragma_table_info('{table}')"))? {
+            let count = sql(&format!(
+                "SELECT COUNT(*) FROM \"{table}\" WHERE CAST(\"{column}\" AS TEXT) LIKE '%{word}%'"
+            ))?;
+            if count != ["0"] {
+                found.push(format!("{table}.{column}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The files that the bridge hosts.
+fn hosted(stack: &Stack) -> Result<usize> {
+    Ok(std::fs::read_dir(stack.gatehouse.folder().join("media"))?.count())
+}
+
+async fn erased(stack: &Stack) -> Result<()> {
+    let user = User::open(stack, "berta", "+4915300000002").await?;
+    let upload = user.client.upload_generated(5_000, "erased").await?;
+    let picture = json!({
+        "msgtype": "m.image", "body": "x.jpg", "file": upload.file,
+        "info": {"mimetype": "image/jpeg", "size": upload.size},
+    });
+    user.client.send_message(&user.room, picture).await?;
+    user.phone
+        .wait_for(&user.me, "the picture", |each: &Value| {
+            each["sha256"] == upload.sha256 && each["media"] == "ready"
+        })
+        .await?;
+    assert_eq!(hosted(stack)?, 1);
+    assert!(!traces(stack, "berta")?.is_empty());
+
+    user.ask("erase that", "erase everything").await?;
+    user.ask("erase", "It cannot be undone").await?;
+    user.cross("still there").await?;
+    user.ask("erase everything", "is erased").await?;
+    assert!(!is_enlisted(stack, &user.me).await?);
+    let gone = || async {
+        let path = format!("/_matrix/client/v3/rooms/{}/joined_members", user.room);
+        let members = user
+            .client
+            .request("GET", &path, json!({}), Value::Null)
+            .await?;
+        let ghost = &members["joined"][user.ghost.as_str()];
+        Ok(ghost.is_null().then_some(()))
+    };
+    wait::until("the contact to leave", PATIENCE, gone).await?;
+    wait::until("every trace to be gone", PATIENCE, || async {
+        let traces = traces(stack, "berta")?;
+        // The last answer may be on its way still.
+        Ok(traces.is_empty().then_some(()))
+    })
+    .await
+    .map_err(|error| Error::new(format!("{error}: {:?}", traces(stack, "berta"))))?;
+    wait::until("the hosted file to be gone", PATIENCE, || async {
+        Ok((hosted(stack)? == 0).then_some(()))
+    })
+    .await?;
+
+    // A new beginning, in a new room.
+    user.ask("status", "You are not joined").await?;
+    user.ask("enable", "if you agree").await?;
+    user.ask("accept", "You are joined").await?;
+    user.phone.send(&user.me, "hello again").await?;
+    let invitation = user.client.wait_for_invite(&user.ghost).await?;
+    assert_ne!(invitation.room_id, user.room);
+    user.client.join(&invitation.room_id).await?;
+    user.client
+        .wait_for_text(&invitation.room_id, &user.ghost, "hello again")
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
+async fn who_is_erased_leaves_no_trace() -> Result<()> {
+    let stack = Stack::start("leaving-erase", Options::default()).await?;
+    erased(&stack).await.map_err(|error| stack.explain(error))
+}
+
+async fn by_the_operator(stack: &Stack) -> Result<()> {
+    let user = User::open(stack, "clara", "+4915300000003").await?;
+    let files = ["-c", "config.toml", "-r", "registration.yaml"];
+    let gatehouse = |arguments: &[&str]| stack.gatehouse.run(&[arguments, &files].concat());
+    let refused = gatehouse(&["erase", &user.me]).expect_err("it asks first");
+    assert!(refused.to_string().contains("--yes"), "{refused}");
+    user.cross("not yet").await?;
+    let said = gatehouse(&["disable", &user.me])?;
+    assert!(said.contains("The registration has ended"), "{said}");
+    assert!(!is_enlisted(stack, &user.me).await?);
+    user.told("You have left WhatsApp").await?;
+    user.client
+        .wait_for(&user.management, "word of it", |event| {
+            event
+                .body()
+                .is_some_and(|body| body.contains("Whoever runs this server has ended"))
+        })
+        .await?;
+    let said = gatehouse(&["disable", &user.me])?;
+    assert!(said.contains("no registration"), "{said}");
+    let said = gatehouse(&["erase", "--yes", &user.me])?;
+    assert!(said.contains("erased"), "{said}");
+    wait::until("every trace to be gone", PATIENCE, || async {
+        Ok(traces(stack, "clara")?.is_empty().then_some(()))
+    })
+    .await
+    .map_err(|error| Error::new(format!("{error}: {:?}", traces(stack, "clara"))))?;
+
+    // The gatekeeper is away: it is gone on without it, and said so.
+    let other = User::open(stack, "dora", "+4915300000004").await?;
+    stack.sandbox.stop().await?;
+    let said = gatehouse(&["disable", &other.me])?;
+    assert!(said.contains("after 30 days"), "{said}");
+    other.ask("status", "You are not joined").await?;
+    stack.gatehouse.stop().await?;
+    let refused = gatehouse(&["disable", &other.me]).expect_err("no bridge runs");
+    assert!(refused.to_string().contains("no bridge runs"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_ends_and_erases_users() -> Result<()> {
+    let stack = Stack::start("leaving-operator", Options::default()).await?;
+    by_the_operator(&stack)
+        .await
+        .map_err(|error| stack.explain(error))
+}
