@@ -100,7 +100,6 @@ impl Operator for AtOnce {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unavailable(hold: Hold) -> SinkError {
     SinkError::Unavailable(hold.reason.into())
 }

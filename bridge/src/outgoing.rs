@@ -92,7 +92,7 @@ pub(crate) async fn handle(
             Ok(Read::Asks(wanted)) => {
                 let done = std::mem::take(&mut done);
                 send(core, portal, std::mem::take(&mut ready), done).await?;
-                media::again(core, portal, &event, wanted).await?;
+                media::again(core, portal, &event, *wanted).await?;
             }
             Ok(Read::Refused(text)) => {
                 let done = std::mem::take(&mut done);

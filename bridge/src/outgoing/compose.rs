@@ -87,7 +87,7 @@ pub(crate) enum Read {
     /// It is about an event that waits for its room key: it waits behind that one.
     Behind,
     /// It asks for a file that is missing in the room.
-    Asks(Wanted),
+    Asks(Box<Wanted>),
     /// Its room key is not here (yet); with the code under which its sender's client keeps it back, if it said so.
     NoKey(Option<String>),
 }

@@ -103,7 +103,7 @@ pub(super) async fn reaction(
         return Ok(Read::nothing());
     };
     if let Some(wanted) = media::wanted(core, portal, target_event, emoji).await? {
-        return Ok(Read::Asks(wanted));
+        return Ok(Read::Asks(Box::new(wanted)));
     }
     if !goes(core, Feature::Reaction) {
         return Ok(refused(core, Feature::Reaction));
