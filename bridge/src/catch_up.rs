@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,16 +31,52 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often to look when nothing points to a gap.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Signs that the homeserver was restarted and may have forgotten what it had to tell.
-#[derive(Debug, Default)]
+/// Signs that the homeserver may have forgotten what it had to tell, or tells it in the wrong order.
+#[derive(Debug)]
 pub(crate) struct Gaps {
     last: AtomicU64,
     found: Notify,
+    /// Nothing has been looked for since the homeserver last got no answer, or none that it wanted.
+    unsettled: AtomicBool,
+    /// The last transaction that was turned away for the gap before it.
+    turned_away: AtomicU64,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Self {
+            last: AtomicU64::new(0),
+            found: Notify::new(),
+            unsettled: AtomicBool::new(true),
+            turned_away: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Gaps {
     /// The homeserver was away.
     pub(crate) fn likely(&self) {
+        self.failed();
+    }
+
+    /// Whether to turn away the transaction with this number once, because one before it has not come.
+    ///
+    /// While Synapse ends its recovery from a failed transaction, it may write one down that it then neither sends nor tries
+    /// again before the next failure; those after it overtake it. When one of those is turned away, all come again in their order.
+    /// Other application services take numbers too, so a gap proves nothing: a transaction that comes again is taken.
+    pub(crate) fn turns_away(&self, number: Option<u64>) -> bool {
+        let (Some(number), last) = (number, self.last.load(Ordering::Relaxed)) else {
+            return false;
+        };
+        self.unsettled.load(Ordering::Relaxed)
+            && last != 0
+            && number > last.saturating_add(1)
+            && self.turned_away.swap(number, Ordering::Relaxed) != number
+    }
+
+    /// The homeserver got no answer that it wanted: it begins a recovery.
+    pub(crate) fn failed(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
         self.found.notify_one();
     }
 
@@ -87,6 +123,7 @@ async fn look(core: &Arc<Core>) -> Result<(), Hold> {
     for (room, raw) in said.rooms {
         events.extend(raw.iter().filter_map(|event| new_event(core, &room, event)));
     }
+    core.gaps.unsettled.store(false, Ordering::Relaxed);
     let mut batch = Batch::new();
     meta::put(&mut batch, SINCE, &said.next);
     let _turn = core.intake.lock().await;
@@ -135,4 +172,32 @@ fn new_event(
         kind,
         body: serde_json::Value::Object(body).to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overtook_another_is_turned_away_once() {
+        let gaps = Gaps::default();
+        // Nothing is known of what was before.
+        assert!(!gaps.turns_away(Some(7)));
+        gaps.numbered(Some(7));
+        assert!(!gaps.turns_away(Some(8)));
+        gaps.numbered(Some(8));
+        assert!(gaps.turns_away(Some(10)));
+        // The one before it comes, or never does.
+        assert!(!gaps.turns_away(Some(9)));
+        assert!(!gaps.turns_away(Some(10)));
+        gaps.numbered(Some(10));
+        // A homeserver that begins anew, and one that does not count.
+        assert!(!gaps.turns_away(Some(1)));
+        assert!(!gaps.turns_away(None));
+
+        gaps.unsettled.store(false, Ordering::Relaxed);
+        assert!(!gaps.turns_away(Some(20)), "nothing has failed");
+        gaps.failed();
+        assert!(gaps.turns_away(Some(20)));
+    }
 }

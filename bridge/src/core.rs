@@ -32,7 +32,7 @@ use crate::{
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
     later::Later,
-    logins::Logins,
+    logins::{Login, Logins},
     media::Media,
     passes::Hold,
     receipts::{self, Receipts},
@@ -45,6 +45,8 @@ use crate::{
 const BACKGROUND: usize = 4;
 /// Receipts and typing that are handled at the same time.
 const FLEETING: usize = 8;
+/// Before a login that is being started is looked for again.
+const STARTING: Duration = Duration::from_millis(500);
 /// What clients show as the bot's name.
 const BOT_NAME: &str = "WhatsApp bridge";
 
@@ -234,6 +236,24 @@ impl Core {
             self.logins.start(self, &login.mxid);
         }
         Ok(active.len())
+    }
+
+    /// The handle of a login; nothing if its user is not enlisted.
+    ///
+    /// # Errors
+    ///
+    /// A [`Hold`] while a login that is enlisted has not been started yet: the homeserver is served before all logins are.
+    pub(crate) async fn login(&self, mxid: &str) -> Result<Option<Login>, Hold> {
+        if let Some(login) = self.logins.get(mxid) {
+            return Ok(Some(login));
+        }
+        match login_rows::get(&self.store, mxid).await? {
+            Some(row) if row.state == login_rows::State::Active => Err(Hold {
+                after: Some(STARTING),
+                reason: "the login is being started".to_owned(),
+            }),
+            _ => Ok(None),
+        }
     }
 
     /// Wakes the rooms of a login that has been connected: they may wait for a contact's keys.

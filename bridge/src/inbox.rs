@@ -21,6 +21,9 @@ const PAGE: u32 = 32;
 /// To-device messages that are handled together.
 const TO_DEVICE: u32 = 500;
 
+/// Why a transaction is turned away.
+const OVERTAKEN: &str = "a transaction before this one has not come; all come again in their order";
+
 /// What the flows need of an event before it is read; all else is not even stored.
 pub(crate) const WANTED: &[&str] = &[
     "m.room.encrypted",
@@ -132,7 +135,7 @@ impl TransactionSink for Intake {
         let device_changes = devices::worth_keeping(core, body.crypto);
         let ephemeral = body.ephemeral;
         let keys = !to_device.is_empty() || device_changes.is_some();
-        let transaction = inbox::Transaction {
+        let mut transaction = inbox::Transaction {
             hs: core.server.to_string(),
             txn_id,
             received_ts: core.now(),
@@ -140,15 +143,25 @@ impl TransactionSink for Intake {
             to_device,
             device_changes,
         };
+        let turned_away = core.gaps.turns_away(number);
+        if turned_away {
+            // Its events come again, the rest of it does not.
+            transaction.txn_id.push_str(" without events");
+            transaction.events.clear();
+            rooms.clear();
+        }
         let accepted = {
             let _turn = core.intake.lock().await;
             let accepted = failpoints::around!(
                 "transaction.commit",
                 inbox::accept(&core.store, transaction).await
             );
-            accepted.map_err(unavailable)?
+            accepted.map_err(|error| {
+                core.gaps.failed();
+                unavailable(error)
+            })?
         };
-        if accepted == inbox::Accepted::New {
+        if !turned_away && accepted == inbox::Accepted::New {
             core.gaps.numbered(number);
         }
         fleeting(core, ephemeral);
@@ -164,6 +177,10 @@ impl TransactionSink for Intake {
             for room in rooms {
                 core.wake(Wake::Inbox(room));
             }
+        }
+        if turned_away {
+            core.gaps.failed();
+            return Err(SinkError::Unavailable(OVERTAKEN.into()));
         }
         Ok(())
     }

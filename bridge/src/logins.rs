@@ -200,11 +200,7 @@ impl Follower {
         if batch.is_empty() && receipts.is_empty() {
             return;
         }
-        if receipts.is_empty() {
-            failpoints::pass!("ack.commit");
-        } else {
-            failpoints::pass!("receipt.commit");
-        }
+        failpoints::pass!("ack.commit");
         let committed = self.core.store.submit(batch);
         // The next stanzas are read while the disk works; receipts are acknowledged only after it.
         let (connection, log_id) = (self.login.connection.clone(), self.log_id);
@@ -212,11 +208,7 @@ impl Follower {
         tokio::spawn(async move {
             match committed.await {
                 Ok(()) => {
-                    if receipts.is_empty() {
-                        failpoints::pass!("ack.committed");
-                    } else {
-                        failpoints::pass!("receipt.committed");
-                    }
+                    failpoints::pass!("ack.committed");
                     moved.tell(&core, &mxid);
                     for receipt in receipts {
                         // A lost ack only brings the receipt again.

@@ -219,7 +219,7 @@ async fn send(
         }
         return Ok(());
     }
-    let Some(login) = core.logins.get(&portal.login) else {
+    let Some(login) = core.login(&portal.login).await? else {
         return without_login(core, portal, ready, batch).await;
     };
     let mut session = open_session(core, &portal.login, &portal.peer).await?;

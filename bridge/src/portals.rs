@@ -292,7 +292,7 @@ async fn adopt(
     phone: &PhoneNumber,
     ghost: &Arc<Puppet>,
 ) -> Result<Result<(), String>, Hold> {
-    if core.logins.get(login).is_none() {
+    if core.login(login).await?.is_none() {
         return Ok(Err(
             "you are not joined to WhatsApp yet. Write “enable” to me first".to_owned(),
         ));
@@ -401,7 +401,7 @@ pub(crate) async fn start_chat(
     login: &str,
     phone: &PhoneNumber,
 ) -> Result<Result<OwnedRoomId, String>, Hold> {
-    if core.logins.get(login).is_none() {
+    if core.login(login).await?.is_none() {
         return Ok(Err(
             "you are not joined to WhatsApp yet. Write “enable” first".to_owned(),
         ));

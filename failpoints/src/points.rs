@@ -141,11 +141,11 @@ pub const ALL: &[Place] = &[
     place("ack.come", "an ack of the gatekeeper has come"),
     place(
         "ack.commit",
-        "acknowledged stanzas are about to be taken out of the outbox",
+        "what acks and receipts say is about to be written down",
     ),
     place(
         "ack.committed",
-        "acknowledged stanzas are out of the outbox",
+        "what acks and receipts say is written down",
     ),
     step(
         "status.send",
@@ -171,11 +171,6 @@ pub const ALL: &[Place] = &[
     step("hosting.commit", "the commit of a hosted file"),
     // Receipts from WhatsApp.
     place("receipt.come", "a receipt has come"),
-    place(
-        "receipt.commit",
-        "what receipts say is about to be written down",
-    ),
-    place("receipt.committed", "what receipts say is written down"),
     step("receipt.ack", "the ack of a receipt"),
     step("seen.send", "the read marker that a ghost sets"),
     place("retry.come", "a retry receipt has come"),

@@ -106,7 +106,7 @@ pub(crate) async fn host(
     let Some(room) = portal.room_id.as_deref() else {
         return Ok(Read::Refused("the room is closed".to_owned()));
     };
-    if core.logins.get(&portal.login).is_none() {
+    if core.login(&portal.login).await?.is_none() {
         // Nothing is fetched for somebody who cannot send it.
         let text = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
         return Ok(Read::Refused(text.to_owned()));

@@ -18,7 +18,9 @@ use tests::{Error, Result, cache};
 use self::scenes::{Scene, Stage};
 use self::table::{Row, Table};
 
-/// How long a scene may take to come to its failpoint, and then until all of it has arrived.
+/// How long a scene may take to come to its failpoint.
+const DEATH: Duration = Duration::from_secs(60);
+/// How long all of a scene may take to arrive after it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The scenes in which a failpoint is passed: one in each direction that it is passed in.
@@ -28,8 +30,9 @@ fn scenes_of(point: &str) -> &'static [Scene] {
     match step {
         "transaction.commit" | "transaction.answer" | "inbox.take" | "megolm.decrypt"
         | "signal.encrypt" | "outgoing.commit" | "delivery.send" | "ack.come" | "ack.commit"
-        | "ack.committed" | "status.send" | "status.commit" | "receipt.come" | "receipt.commit"
-        | "receipt.committed" | "receipt.ack" => &[TalkThere],
+        | "ack.committed" | "status.send" | "status.commit" | "receipt.come" | "receipt.ack" => {
+            &[TalkThere]
+        }
         "incoming.take" | "signal.decrypt" | "incoming.commit" | "incoming.receipt"
         | "megolm.encrypt" | "posting.send" | "posting.commit" | "posting.committed" => &[TalkHere],
         "store.commit" | "wire.write" => &[TalkThere, TalkHere],
@@ -98,7 +101,7 @@ async fn strike(stage: &Stage, point: &str, scene: Scene) -> Result<Row> {
         gatehouse.launch()?;
     }
     let death = async {
-        let died = gatehouse.wait_for_death(point, PATIENCE).await;
+        let died = gatehouse.wait_for_death(point, DEATH).await;
         gatehouse.spare()?;
         let begin = Instant::now();
         if died.is_ok() {
