@@ -2,7 +2,7 @@
 
 pub(crate) mod describe;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use puppeting::{GhostProfile, NewRoom, Puppet, PuppetError};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -14,6 +14,8 @@ use store::{
 
 use crate::{core::Core, directory, ids, management, passes::Hold, phone::PhoneNumber};
 
+/// Before a room that is being joined is looked at again.
+const JOINING: Duration = Duration::from_millis(500);
 /// Rooms that are tried for a contact: earlier ones may have been closed to the ghost.
 const ROOMS: u32 = 16;
 
@@ -50,12 +52,22 @@ pub(crate) async fn ensure(
     if let Some(portal) = &known
         && let Some(room) = portal.room_id.as_deref()
     {
-        describe::keep_up(core, portal).await?;
-        return Ok((portal.clone(), core.room(room)?));
+        if portal.state == portals::State::Active {
+            describe::keep_up(core, portal).await?;
+            return Ok((portal.clone(), core.room(room)?));
+        }
+        // Its user has made a room, and a crash came before the ghost was in it. The invitation is still in the inbox.
+        if !inbox::next(&core.store, room, 0, 1).await?.is_empty() {
+            return Err(Hold {
+                after: Some(JOINING),
+                reason: "the room is being joined".to_owned(),
+            });
+        }
     }
     let ghost = contact_ghost(core, login, peer).await?;
     let room = open_room(core, &ghost, login, peer).await?;
-    let portal = record(core, login, peer, &ghost, &room, true).await?;
+    let state = portals::State::Active;
+    let portal = record(core, login, peer, &ghost, &room, true, state).await?;
     describe::keep_up(core, &portal).await?;
     Ok((portal, room))
 }
@@ -141,6 +153,7 @@ async fn record(
     ghost: &Puppet,
     room: &RoomId,
     bot_joined: bool,
+    state: portals::State,
 ) -> Result<Portal, Hold> {
     let mut batch = Batch::new();
     match portals::by_peer(&core.store, login, peer).await? {
@@ -158,7 +171,7 @@ async fn record(
             portals::return_to_room(&mut batch, room.as_str());
             portals::set_room(&mut batch, former.id, Some(room.as_str()));
             portals::set_flags(&mut batch, former.id, true, bot_joined);
-            portals::set_state(&mut batch, former.id, portals::State::Active);
+            portals::set_state(&mut batch, former.id, state);
         }
         None => portals::put(
             &mut batch,
@@ -169,7 +182,7 @@ async fn record(
                 room_id: Some(room.to_string()),
                 encrypted: true,
                 bot_joined,
-                state: portals::State::Active,
+                state,
             },
         ),
     }
@@ -317,6 +330,9 @@ async fn adopt(
             )));
         }
     }
+    // Before anybody sees the ghost there: whoever writes now does not make another room.
+    let state = portals::State::New;
+    let new = record(core, login, &peer, ghost, room, false, state).await?;
     failpoints::around!("portal.adopt", ghost.join(room).await)?;
     if !ghost.is_encrypted(room).await? {
         let content = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
@@ -327,6 +343,7 @@ async fn adopt(
             Ok(_) => {}
             Err(error) if error.is_retryable() => return Err(error.into()),
             Err(_) => {
+                close(core, room, &new).await?;
                 return Ok(Err("the room is not encrypted, and I may not turn encryption on in it. Turn it on in the room's settings and invite the contact again".to_owned()));
             }
         }
@@ -334,7 +351,8 @@ async fn adopt(
     // Already now: a message of the contact that comes meanwhile belongs here, not into a room of its own.
     record(core, login, &peer, ghost, room, false).await?;
     let bot_joined = bring_bot(core, room, ghost).await?;
-    let portal = record(core, login, &peer, ghost, room, bot_joined).await?;
+    let state = portals::State::Active;
+    let portal = record(core, login, &peer, ghost, room, bot_joined, state).await?;
     describe::keep_up(core, &portal).await?;
     Ok(Ok(()))
 }
@@ -386,6 +404,11 @@ async fn left(core: &Arc<Core>, room: &RoomId, portal: &Portal, who: &UserId) ->
     if over || (who.as_str() != portal.login && who.as_str() != portal.ghost) {
         return Ok(());
     }
+    close(core, room, portal).await
+}
+
+/// Takes its room from a portal.
+async fn close(core: &Arc<Core>, room: &RoomId, portal: &Portal) -> Result<(), Hold> {
     let mut batch = Batch::new();
     portals::leave_room(&mut batch, portal.id, room.as_str());
     portals::set_room(&mut batch, portal.id, None);
