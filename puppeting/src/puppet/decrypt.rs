@@ -10,6 +10,7 @@ use matrix_sdk_crypto::{
 };
 use ruma::{OwnedDeviceId, RoomId, events::AnyTimelineEvent, serde::Raw};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Puppet;
 use crate::{DecryptError, PuppetError};
@@ -60,44 +61,75 @@ impl Puppet {
         event: &Raw<EncryptedEvent>,
     ) -> Result<DecryptedEvent, DecryptError> {
         self.usable()?;
-        let (session_id, message_index) = position(event)?;
+        let clear = Clear::of(event)?;
         let decrypting = self.machine.decrypt_room_event(event, room, &SETTINGS);
         let decrypted = failpoints::around!("megolm.decrypt", decrypting.await)
-            .map_err(|error| refused(error, session_id.clone()))?;
-        read(decrypted, session_id, message_index)
+            .map_err(|error| refused(error, clear.session_id.clone()))?;
+        read(decrypted, clear)
     }
 }
 
-/// The session and the place in it, from the clear part.
-fn position(event: &Raw<EncryptedEvent>) -> Result<(String, u32), DecryptError> {
-    #[derive(Deserialize)]
-    struct Outer {
-        content: Content,
+/// What an event says in the clear.
+struct Clear {
+    session_id: String,
+    message_index: u32,
+    relates_to: Option<Value>,
+}
+
+impl Clear {
+    fn of(event: &Raw<EncryptedEvent>) -> Result<Self, DecryptError> {
+        #[derive(Deserialize)]
+        struct Outer {
+            content: Content,
+        }
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(default)]
+            algorithm: String,
+            #[serde(default)]
+            session_id: String,
+            #[serde(default)]
+            ciphertext: Value,
+            #[serde(rename = "m.relates_to")]
+            relates_to: Option<Value>,
+        }
+        let malformed = |what: &str| DecryptError::Malformed(what.to_owned());
+        let outer: Outer = event
+            .deserialize_as_unchecked()
+            .map_err(|_| malformed("not an encrypted event"))?;
+        let content = outer.content;
+        if content.algorithm != "m.megolm.v1.aes-sha2" {
+            return Err(malformed("unknown algorithm"));
+        }
+        let ciphertext = content
+            .ciphertext
+            .as_str()
+            .ok_or_else(|| malformed("no ciphertext"))?;
+        let message = MegolmMessage::from_base64(ciphertext)
+            .map_err(|_| malformed("not a Megolm message"))?;
+        Ok(Self {
+            session_id: content.session_id,
+            message_index: message.message_index(),
+            relates_to: content.relates_to,
+        })
     }
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(default)]
-        algorithm: String,
-        #[serde(default)]
-        session_id: String,
-        #[serde(default)]
-        ciphertext: serde_json::Value,
+
+    /// Puts the relation of the clear part in place of one that was encrypted. Relations belong in the clear (client-server API,
+    /// "Relationships to events"), and the two can differ: a client that changes a message while it is still being sent has
+    /// encrypted the name that the message had until then.
+    fn relate(
+        &self,
+        event: Raw<AnyTimelineEvent>,
+    ) -> Result<Raw<AnyTimelineEvent>, serde_json::Error> {
+        let Some(relates_to) = &self.relates_to else {
+            return Ok(event);
+        };
+        let mut json: Value = event.deserialize_as_unchecked()?;
+        if let Some(content) = json.get_mut("content").and_then(Value::as_object_mut) {
+            content.insert("m.relates_to".to_owned(), relates_to.clone());
+        }
+        Ok(Raw::from_json(serde_json::value::to_raw_value(&json)?))
     }
-    let malformed = |what: &str| DecryptError::Malformed(what.to_owned());
-    let outer: Outer = event
-        .deserialize_as_unchecked()
-        .map_err(|_| malformed("not an encrypted event"))?;
-    let content = outer.content;
-    if content.algorithm != "m.megolm.v1.aes-sha2" {
-        return Err(malformed("unknown algorithm"));
-    }
-    let ciphertext = content
-        .ciphertext
-        .as_str()
-        .ok_or_else(|| malformed("no ciphertext"))?;
-    let message =
-        MegolmMessage::from_base64(ciphertext).map_err(|_| malformed("not a Megolm message"))?;
-    Ok((content.session_id, message.message_index()))
 }
 
 fn refused(error: MegolmError, session_id: String) -> DecryptError {
@@ -128,11 +160,7 @@ fn refused(error: MegolmError, session_id: String) -> DecryptError {
     }
 }
 
-fn read(
-    decrypted: DecryptedRoomEvent,
-    session_id: String,
-    message_index: u32,
-) -> Result<DecryptedEvent, DecryptError> {
+fn read(decrypted: DecryptedRoomEvent, clear: Clear) -> Result<DecryptedEvent, DecryptError> {
     let info = decrypted.encryption_info;
     let trust = match &info.verification_state {
         VerificationState::Verified
@@ -148,17 +176,16 @@ fn read(
     if !matches!(info.algorithm_info, AlgorithmInfo::MegolmV1AesSha2 { .. }) {
         return Err(DecryptError::Malformed("unknown algorithm".to_owned()));
     }
-    let event = decrypted
-        .event
-        .deserialize()
-        .map_err(|_| DecryptError::Malformed("not a Matrix event inside".to_owned()))?;
+    let no_event = |_| DecryptError::Malformed("not a Matrix event inside".to_owned());
+    let raw = clear.relate(decrypted.event).map_err(no_event)?;
+    let event = raw.deserialize().map_err(no_event)?;
     Ok(DecryptedEvent {
         event,
-        raw: decrypted.event,
+        raw,
         trust,
         sender_device: info.sender_device.clone(),
-        session_id,
-        message_index,
+        session_id: clear.session_id,
+        message_index: clear.message_index,
     })
 }
 

@@ -136,6 +136,36 @@ async fn two_ghosts_talk_across_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_relation_in_the_clear_is_the_one_that_counts() {
+    let rig = rig().await;
+    let bridge = Bridge::start(&rig.database("relation"), rig.url()).await;
+    let (a, b) = (
+        bridge.ghost("whatsapp_211").await,
+        bridge.ghost("whatsapp_212").await,
+    );
+    let room = room_of(&a, &b, None).await;
+    let changed = say(&a, &room, &[&b], "old").await;
+    // As a client encrypts an edit of a message that is still being sent, and sends it when that has its name.
+    let relation = |target: &str| json!({ "rel_type": "m.replace", "event_id": target });
+    let content = json!({
+        "msgtype": "m.text", "body": " * new", "m.new_content": { "msgtype": "m.text", "body": "new" },
+        "m.relates_to": relation("~!room:localhost:m1.2"),
+    });
+    let encrypted = a
+        .encrypt(&room, "m.room.message", to_raw_value(&content).unwrap())
+        .await
+        .unwrap();
+    a.commit_with(Batch::new()).await.unwrap();
+    let mut clear: Value = serde_json::from_str(encrypted.into_json().get()).unwrap();
+    clear["m.relates_to"] = relation(changed.as_str());
+    let event = send(&a, &room, to_raw_value(&clear).unwrap()).await;
+    b.sweep().await.unwrap();
+    let heard = hear(&b, &room, &event).await.unwrap();
+    let raw: Value = heard.raw.deserialize_as_unchecked().unwrap();
+    assert_eq!(raw["content"]["m.relates_to"], relation(changed.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn relations_rotation_and_refused_batches() {
     let rig = rig().await;
     let bridge = Bridge::start(&rig.database("rotation"), rig.url()).await;
