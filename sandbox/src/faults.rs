@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong, and how often. Every `p` is a probability from 0 to 1; all are off at start.
+/// What goes wrong, and how often. Every `p` is a probability from 0 to 1; all are off at start. What is
+/// said of partner users here is so of stock clients too.
 ///
 /// `POST /control/faults` sets the fields it names and leaves the others; `{"reset": true}` first
 /// turns everything off.
@@ -33,7 +34,7 @@ pub struct Faults {
     pub ignore_acks: f64,
     /// Messages of partner users are not taken but acknowledged with this error; 0 takes them.
     pub refuse: u16,
-    /// A message to a partner user reaches it with a damaged ciphertext.
+    /// A message of a phone reaches a partner user with a damaged ciphertext.
     pub corrupt: f64,
     /// A stanza to a partner user carries an attribute and a child that nobody knows.
     pub unknown_extras: f64,

@@ -60,6 +60,8 @@ function take(message, type) {
     entry.push_name = message.pushName ?? null;
     entry.raw = message;
     entry.message = plain(message.message);
+    // What came in at the same moment is in it already.
+    if (typeof message.status === "number") entry.statuses.push(message.status);
     entry.stub = message.messageStubType ?? null;
     entry.stub_parameters = message.messageStubParameters ?? null;
 }
@@ -188,7 +190,7 @@ const ops = {
     },
 
     /** Reacts to, edits or takes back a message. */
-    async about({ to, id, what, text }) {
+    async about({ to, message: id, what, text }) {
         const { key } = messages.get(id);
         const content = { react: { react: { key, text } }, edit: { edit: key, text }, delete: { delete: key } }[what];
         const message = await sock.sendMessage(to, content);
@@ -201,10 +203,10 @@ const ops = {
     presence: async ({ type, to }) => (await sock.sendPresenceUpdate(type, to), {}),
 
     messages: () => ({ messages: [...messages.values()].map(shown) }),
-    message: ({ id }) => (messages.has(id) ? shown(messages.get(id)) : null),
+    message: ({ message: id }) => (messages.has(id) ? shown(messages.get(id)) : null),
     events: () => ({ events }),
 
-    async download({ id }) {
+    async download({ message: id }) {
         const bytes = await baileys.downloadMediaMessage(messages.get(id).raw, "buffer", { host: sock.getMediaHost() });
         return { size: bytes.length, sha256: sha256(bytes) };
     },

@@ -8,32 +8,19 @@ mod devices;
 mod events;
 mod types;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{oneshot, watch};
 
+use crate::driven::{self, Driven};
 use crate::error::Context as _;
-use crate::process::Process;
-use crate::{Error, Result, binaries, cache};
+use crate::{Error, Result};
 
 pub use types::{Download, Login, Room, TimelineEvent, Upload};
-
-/// How long a client may take to answer: longer than the longest outage that a test makes.
-const ANSWER: Duration = Duration::from_secs(1200);
-
-/// Where the driver scripts and their pinned package list are.
-fn scripts() -> PathBuf {
-    binaries::workspace().join("tests/clients")
-}
 
 /// Installs the clients' npm packages, exactly those of the lock file, and gives the folder that holds them.
 ///
@@ -41,32 +28,15 @@ fn scripts() -> PathBuf {
 ///
 /// When npm is missing or cannot fetch.
 pub fn install() -> Result<PathBuf> {
-    let lock = std::fs::read(scripts().join("package-lock.json"))?;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &lock);
-    let version = hex::encode(digest.as_ref().get(..6).unwrap_or_default());
-    cache::once(&format!("clients-{version}"), |folder| {
-        for name in ["package.json", "package-lock.json"] {
-            std::fs::copy(scripts().join(name), folder.join(name))?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(folder);
-        cache::run("installing the test clients (npm)", &mut npm)
-    })
+    driven::packages("clients", &driven::scripts(), &[])
 }
-
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value>>>>>;
 
 /// A logged-in Matrix client with its own device and keys.
 #[derive(Debug)]
 pub struct Client {
     user_id: String,
     device_id: String,
-    stdin: Mutex<ChildStdin>,
-    waiting: Waiting,
-    changed: watch::Receiver<u64>,
-    next: AtomicU64,
-    process: Process,
+    driven: Driven,
 }
 
 impl Client {
@@ -92,31 +62,12 @@ impl Client {
     async fn start(login: &Login<'_>, signed: bool, log: &Path) -> Result<Self> {
         let packages = install()?;
         let mut node = Command::new("node");
-        node.arg(scripts().join("matrix-client.mjs"))
+        node.arg(driven::scripts().join("matrix-client.mjs"))
             .env("GATEHOUSE_CLIENTS", packages);
-        let process = Process::spawn_piped("matrix client", node, log)?;
-        let (stdin, stdout) = process.take_pipes().context("the client's pipes")?;
-        let waiting = Waiting::default();
-        let (change, changed) = watch::channel(0);
-        let answers = Arc::clone(&waiting);
-        // A thread, not a task: clients outlive the runtime of a single test.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout)
-                .lines()
-                .map_while(std::result::Result::ok)
-            {
-                dispatch(&line, &answers, &change);
-            }
-            lock(&answers).clear(); // whoever still waits learns that the client is gone
-        });
         let mut client = Self {
             user_id: String::new(),
             device_id: String::new(),
-            stdin: Mutex::new(stdin),
-            waiting,
-            changed,
-            next: AtomicU64::new(1),
-            process,
+            driven: Driven::start("matrix client", node, log)?,
         };
         let session = client
             .ask(
@@ -133,6 +84,7 @@ impl Client {
             said.context(format!("login gave no {name}"))
         };
         (client.user_id, client.device_id) = (said("user_id")?, said("device_id")?);
+        client.driven.name.clone_from(&client.user_id);
         Ok(client)
     }
 
@@ -278,29 +230,12 @@ impl Client {
     /// # Errors
     ///
     /// The probe's error, or a timeout that names `what` was waited for.
-    pub async fn until<T, F, Fut>(&self, what: &str, deadline: Duration, mut probe: F) -> Result<T>
+    pub async fn until<T, F, Fut>(&self, what: &str, deadline: Duration, probe: F) -> Result<T>
     where
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Option<T>>>,
     {
-        let mut changed = self.changed.clone();
-        let looking = async {
-            loop {
-                changed.mark_unchanged();
-                if let Some(value) = probe().await? {
-                    return Ok(value);
-                }
-                changed.changed().await.context("the client has ended")?;
-            }
-        };
-        match tokio::time::timeout(deadline, looking).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::new(format!(
-                "{} waited {} s for {what}",
-                self.user_id,
-                deadline.as_secs()
-            ))),
-        }
+        self.driven.until(what, deadline, probe).await
     }
 
     /// Waits for an event in the room that `accept` likes.
@@ -393,47 +328,7 @@ impl Client {
         Ok(serde_json::from_value(self.ask(op, arguments).await?)?)
     }
 
-    async fn ask(&self, op: &str, mut arguments: Value) -> Result<Value> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        arguments["id"] = json!(id);
-        arguments["op"] = json!(op);
-        let (sender, answer) = oneshot::channel();
-        lock(&self.waiting).insert(id, sender);
-        writeln!(lock(&self.stdin), "{arguments}").context("the client does not listen")?;
-        match tokio::time::timeout(ANSWER, answer).await {
-            Ok(Ok(result)) => {
-                result.map_err(|error| Error::new(format!("{op} by {}: {error}", self.user_id)))
-            }
-            Ok(Err(_)) => Err(Error::new(format!(
-                "the client ended during {op}\n{}",
-                self.process.tail(20)
-            ))),
-            Err(_) => Err(Error::new(format!(
-                "no answer to {op} in {} s\n{}",
-                ANSWER.as_secs(),
-                self.process.tail(20)
-            ))),
-        }
+    async fn ask(&self, op: &str, arguments: Value) -> Result<Value> {
+        self.driven.ask(op, arguments).await
     }
-}
-
-fn dispatch(line: &str, waiting: &Waiting, change: &watch::Sender<u64>) {
-    let Ok(mut message) = serde_json::from_str::<Value>(line) else {
-        return;
-    };
-    if let Some(id) = message["id"].as_u64() {
-        let result = match message["error"].as_str() {
-            Some(error) => Err(Error::new(error)),
-            None => Ok(message["ok"].take()),
-        };
-        if let Some(sender) = lock(waiting).remove(&id) {
-            let _ = sender.send(result);
-        }
-    } else if message["changed"] == true {
-        change.send_modify(|count| *count += 1);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

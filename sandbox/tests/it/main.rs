@@ -21,4 +21,5 @@ mod partner;
 mod push;
 mod restart;
 mod rig;
+mod stock;
 mod wait;
