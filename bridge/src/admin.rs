@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Query, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -28,6 +28,7 @@ pub use self::status::{Status, User};
 pub use crate::leaving::{Departure, Operator};
 use crate::{
     appservice::{SinkError, TransactionSink, bearer},
+    quarantine::{self, Selection},
     registration::Registration,
 };
 
@@ -36,6 +37,8 @@ pub(crate) const STATUS_PATH: &str = "/_gatehouse/status";
 /// Path of the list of [`User`]s.
 pub(crate) const USERS_PATH: &str = "/_gatehouse/users";
 
+/// Path of what was set aside: GET lists it, POST brings back what its body, a [`Selection`], selects.
+pub(crate) const REPLAY_PATH: &str = "/_gatehouse/replay";
 /// Path that ends the enlistment of the user in the body.
 pub(crate) const DISABLE_PATH: &str = "/_gatehouse/disable";
 /// Path that erases the user in the body.
@@ -60,7 +63,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// A router's state. `sink` says whether the bridge is ready, `operator` does what is asked for users.
+    /// A router's state. `sink` says whether the bridge is ready, `operator` does what an operator wants done.
     #[must_use]
     pub fn new(
         store: Store,
@@ -104,6 +107,7 @@ pub fn router(state: Admin) -> Router {
         .route(USERS_PATH, get(users))
         .route(DISABLE_PATH, post(disable))
         .route(ERASE_PATH, post(erase))
+        .route(REPLAY_PATH, get(set_aside).post(replay))
         .with_state(state)
 }
 
@@ -126,7 +130,10 @@ async fn ready(State(state): State<Admin>) -> Response {
 async fn metrics_text(State(state): State<Admin>) -> Response {
     // What is counted by looking: asked for when somebody looks, so that idling costs nothing.
     match Status::read(&state.store).await {
-        Ok(status) => status.record(),
+        Ok(status) => {
+            status.record();
+            record_handles();
+        }
         Err(error) => tracing::warn!(%error, "the numbers for the metrics cannot be read"),
     }
     match &state.metrics {
@@ -136,6 +143,14 @@ async fn metrics_text(State(state): State<Admin>) -> Response {
             (kind, metrics.render()).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// How many files and sockets this process has open, under the name that Prometheus's own clients use.
+fn record_handles() {
+    if let Ok(handles) = std::fs::read_dir("/proc/self/fd") {
+        let count = u32::try_from(handles.count()).unwrap_or(u32::MAX);
+        metrics::gauge!("process_open_fds").set(count);
     }
 }
 
@@ -181,6 +196,45 @@ fn ended(result: Result<Departure, SinkError>) -> Response {
         Err(error) => {
             tracing::warn!(%error, "what the operator asked for is not done yet");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+async fn set_aside(
+    State(state): State<Admin>,
+    headers: HeaderMap,
+    Query(selection): Query<Wanted>,
+) -> Response {
+    if !state.allows(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    answer(quarantine::list(&state.store, &selection.into()).await)
+}
+
+async fn replay(
+    State(state): State<Admin>,
+    headers: HeaderMap,
+    Json(selection): Json<Selection>,
+) -> Response {
+    if !state.allows(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    answer(state.operator.replay(&selection).await)
+}
+
+/// A [`Selection`] as a query.
+#[derive(Deserialize)]
+struct Wanted {
+    one: Option<String>,
+    room: Option<String>,
+}
+
+impl From<Wanted> for Selection {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted { one: Some(id), .. } => Self::One(id),
+            Wanted { room: Some(id), .. } => Self::Room(id),
+            _ => Self::All,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -21,7 +22,9 @@ use crate::{
     client,
     config::{Config, EXAMPLE},
     log,
+    quarantine::{Listed, Selection},
     registration::{Registration, Written},
+    secrecy,
 };
 
 /// Any error: its text is for the operator.
@@ -116,6 +119,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Bring back what was set aside because it could not be handled.
+    ///
+    /// It works while the bridge runs and while it does not: then what is brought back is handled at the next start.
+    #[command(
+        after_help = "Examples:\n  gatehouse replay --list\n  gatehouse replay '$Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg'\n  gatehouse replay --room '!ol19s:example.org'\n  gatehouse replay --all"
+    )]
+    Replay {
+        #[command(flatten)]
+        selected: Selected,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List the Matrix users who are enlisted.
     #[command(after_help = "Examples:\n  gatehouse users\n  gatehouse users --json")]
     Users {
@@ -142,6 +158,34 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct Selected {
+    /// One, by the id that the list shows: of an event, a message or a transaction.
+    #[arg(value_name = "EVENT", conflicts_with_all = ["room", "all"])]
+    event: Option<String>,
+    /// Everything of one room.
+    #[arg(long, value_name = "ROOM", conflicts_with = "all")]
+    room: Option<String>,
+    /// Everything.
+    #[arg(long, required_unless_present_any = ["event", "room", "list"])]
+    all: bool,
+    /// Only show what is set aside, and why.
+    #[arg(long)]
+    list: bool,
+}
+
+impl From<Selected> for Selection {
+    fn from(selected: Selected) -> Self {
+        match selected {
+            Selected {
+                event: Some(id), ..
+            } => Self::One(id),
+            Selected { room: Some(id), .. } => Self::Room(id),
+            _ => Self::All,
+        }
+    }
 }
 
 /// Runs the program: reads the command line and does what it says. `run` is the bridge itself, given what is
@@ -215,8 +259,15 @@ where
         Command::Run => {
             let (config, registration) = load(&files)?;
             log::start(&config.log)?;
+            if let Err(error) = secrecy::no_core_dumps() {
+                tracing::warn!(%error, "core dumps cannot be switched off: a crash may write messages to the disk");
+            }
             client::install_tls();
-            runtime()?.block_on(run(config, registration))?;
+            let runtime = runtime()?;
+            let ended = runtime.block_on(run(config, registration));
+            // Whoever still reads a file or asks for an address is not waited for.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            ended?;
         }
         Command::Doctor => {
             client::install_tls();
@@ -236,6 +287,24 @@ where
                 to_json(&status)?
             } else {
                 format!("{status}\n")
+            })?;
+        }
+        Command::Replay { selected, json } => {
+            client::install_tls();
+            let (config, registration) = load(&files)?;
+            let list = selected.list;
+            let selection = selected.into();
+            let found = runtime()?.block_on(async {
+                if list {
+                    ask::set_aside(&config, &registration, &selection).await
+                } else {
+                    ask::replay(&config, &registration, &selection).await
+                }
+            })?;
+            print(&if json {
+                to_json(&found)?
+            } else {
+                replayed(&found, list)
             })?;
         }
         Command::Users { json } => {
@@ -281,6 +350,17 @@ fn leave(files: &Files, path: &str, user: OwnedUserId) -> Result<String, Failure
     }
     text.push('\n');
     Ok(text)
+}
+
+fn replayed(found: &[Listed], list: bool) -> String {
+    if found.is_empty() {
+        return "Nothing of that is set aside.\n".to_owned();
+    }
+    let lines: String = found.iter().map(|entry| format!("{entry}\n")).collect();
+    if list {
+        return lines;
+    }
+    format!("{lines}Brought back: {}\n", found.len())
 }
 
 fn load(files: &Files) -> Result<(Config, Registration), Failure> {

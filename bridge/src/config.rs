@@ -104,6 +104,10 @@ pub struct Database {
     pub sealing_key: PathBuf,
     /// Connections for reading (writing always takes one).
     pub connections: u32,
+    /// How long what is done with is remembered, in seconds.
+    pub keep_seconds: u32,
+    /// How often what is old is deleted, in seconds.
+    pub prune_seconds: u32,
 }
 
 impl Database {
@@ -121,6 +125,8 @@ impl fmt::Debug for Database {
             .field("url", &redacted_url(&self.url))
             .field("sealing_key", &self.sealing_key)
             .field("connections", &self.connections)
+            .field("keep_seconds", &self.keep_seconds)
+            .field("prune_seconds", &self.prune_seconds)
             .finish()
     }
 }
@@ -176,6 +182,8 @@ pub struct Limits {
     pub workers: usize,
     /// Ghosts whose encryption state is kept in memory (about 100 KiB each); the others are loaded when needed.
     pub open_machines: usize,
+    /// Tries of something that fails for a reason which time does not mend; then it is set aside.
+    pub tries: u32,
 }
 
 impl Default for Homeserver {
@@ -215,6 +223,8 @@ impl Default for Database {
             url: "sqlite:gatehouse.db".to_owned(),
             sealing_key: PathBuf::from("gatehouse.key"),
             connections: 4,
+            keep_seconds: 60 * 24 * 3600,
+            prune_seconds: 6 * 3600,
         }
     }
 }
@@ -248,6 +258,7 @@ impl Default for Limits {
             text_chars: 65_536,
             workers: 64,
             open_machines: 500,
+            tries: 6,
         }
     }
 }

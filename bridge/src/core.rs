@@ -1,14 +1,16 @@
 //! What all flows share, and how they are woken.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use gatekeeper::{
     connection::ConnectionConfig,
     profile::Profile,
@@ -31,7 +33,7 @@ use crate::{
     inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
-    later::Later,
+    later::{Later, backoff},
     logins::{Login, Logins},
     media::Media,
     passes::Hold,
@@ -108,6 +110,12 @@ pub struct Core {
     /// How often a portal's room has changed.
     portal_changes: AtomicU64,
     held: Mutex<HashMap<OwnedRoomId, u32>>,
+    /// Puppets that got to-device messages since their inboxes were read.
+    unswept: Mutex<HashSet<String>>,
+    /// Chats whose rooms wait because the outbox holds much for them.
+    crowded: Mutex<HashMap<(String, String), OwnedRoomId>>,
+    /// Since when an event waits, by a clock that does not jump.
+    since: moka::sync::Cache<String, Instant>,
     /// When the last message from WhatsApp came.
     last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
@@ -154,6 +162,12 @@ impl Core {
                 portal_cache: moka::sync::Cache::new(10_000),
                 portal_changes: AtomicU64::new(0),
                 held: Mutex::default(),
+                unswept: Mutex::default(),
+                crowded: Mutex::default(),
+                since: moka::sync::Cache::builder()
+                    .max_capacity(10_000)
+                    .time_to_live(Duration::from_secs(3600))
+                    .build(),
                 last_arrival: AtomicI64::default(),
                 lanes: Lanes::new(workers),
                 background: Lanes::new(BACKGROUND),
@@ -187,9 +201,11 @@ impl Core {
             }
             _ => &self.lanes,
         };
+        let later = self.later.clone();
         lanes.wake(wake, move |wake| {
             let core = waker.clone();
-            async move {
+            let (later, again) = (later.clone(), wake.clone());
+            let work = async move {
                 match wake {
                     Wake::Inbox(room) => crate::inbox::pass(&core, &room).await,
                     Wake::Sends(room) => crate::posting::pass(&core, &room).await,
@@ -207,6 +223,12 @@ impl Core {
                     Wake::Media => crate::media::sweep(&core).await,
                     Wake::Fading => fading::pass(&core).await,
                     Wake::Chat(..) => {}
+                }
+            };
+            async move {
+                if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                    tracing::error!("work ended by a panic; it is done again");
+                    later.wake_after(again, backoff(3));
                 }
             }
         });
@@ -250,7 +272,7 @@ impl Core {
         match login_rows::get(&self.store, mxid).await? {
             Some(row) if row.state == login_rows::State::Active => Err(Hold {
                 after: Some(STARTING),
-                reason: "the login is being started".to_owned(),
+                ..Hold::until("the login is being started")
             }),
             _ => Ok(None),
         }
@@ -312,6 +334,44 @@ impl Core {
         *attempts - 1
     }
 
+    /// For how long an event has waited, in milliseconds, whatever jumps the wall clock makes: by it, and by a clock of its own
+    /// that begins with the first call.
+    pub(crate) fn waited(&self, event_id: &str, received_ts: Millis) -> Millis {
+        let since = self.since.get_with_by_ref(event_id, Instant::now);
+        let here = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.now().saturating_sub(received_ts).max(here)
+    }
+
+    /// Notes who got to-device messages.
+    pub(crate) fn note_unswept(&self, users: impl Iterator<Item = String>) {
+        let mut unswept = self.unswept.lock().unwrap_or_else(PoisonError::into_inner);
+        unswept.extend(users);
+    }
+
+    /// Who got to-device messages since the last call.
+    pub(crate) fn take_unswept(&self) -> HashSet<String> {
+        std::mem::take(&mut *self.unswept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that a room waits until its contact has taken some of what it has.
+    pub(crate) fn crowds(&self, login: &str, peer: &str, room: OwnedRoomId) {
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        crowded.insert((login.to_owned(), peer.to_owned()), room);
+    }
+
+    /// A contact has taken something: its room goes on, if it waited for that.
+    pub(crate) fn thins(&self, login: &str, peer: &str) {
+        let mut crowded = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = match crowded.is_empty() {
+            true => None,
+            false => crowded.remove(&(login.to_owned(), peer.to_owned())),
+        };
+        drop(crowded);
+        if let Some(room) = room {
+            self.wake(Wake::Inbox(room));
+        }
+    }
+
     /// Whether a room's events wait.
     pub(crate) fn is_held(&self, room: &RoomId) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,9 +386,9 @@ impl Core {
             .remove(room);
     }
 
-    /// Whether the database answers, and there is a key with which users can be enlisted.
+    /// Whether the database answers and takes writes, and there is a key with which users can be enlisted.
     pub(crate) async fn is_ready(&self) -> bool {
-        crate::tokens::is_ready(self).await
+        self.store.trouble().is_none() && crate::tokens::is_ready(self).await
     }
 
     /// A puppet that exists.
@@ -405,17 +465,11 @@ impl Core {
     }
 
     pub(crate) fn user(&self, id: &str) -> Result<OwnedUserId, Hold> {
-        UserId::parse(id).map_err(|_| Hold {
-            after: None,
-            reason: "a stored user id is damaged".to_owned(),
-        })
+        UserId::parse(id).map_err(|_| Hold::damaged("a stored user id is damaged"))
     }
 
     pub(crate) fn room(&self, id: &str) -> Result<OwnedRoomId, Hold> {
-        RoomId::parse(id).map_err(|_| Hold {
-            after: None,
-            reason: "a stored room id is damaged".to_owned(),
-        })
+        RoomId::parse(id).map_err(|_| Hold::damaged("a stored room id is damaged"))
     }
 
     /// A contact's address as the database keeps it: the person, whatever device was used.
@@ -425,14 +479,14 @@ impl Core {
 
     /// Content as the crypto machine takes it.
     pub(crate) fn raw(&self, content: &impl serde::Serialize) -> Result<Box<RawValue>, Hold> {
-        serde_json::value::to_raw_value(content).map_err(|error| Hold::failed(&error))
+        serde_json::value::to_raw_value(content).map_err(|error| Hold::lasting(&error))
     }
 
     /// A stanza as the outbox keeps it.
     pub(crate) fn encode(&self, node: &Node) -> Result<Vec<u8>, Hold> {
         // The form that every decoder reads; the connection writes it the gatekeeper's way.
         gatekeeper::stanza::encode(node, &EncodeOptions::default())
-            .map_err(|error| Hold::failed(&error))
+            .map_err(|error| Hold::lasting(&error))
     }
 
     /// How logins connect.

@@ -6,7 +6,7 @@ use gatekeeper::{connection::Connection, stanza};
 use store::outbox;
 use tokio::time::Instant;
 
-use crate::{core::Core, logins::ACK_PATIENCE, withdrawals::Withdrawals};
+use crate::{core::Core, logins::ACK_PATIENCE, quarantine, withdrawals::Withdrawals};
 
 /// Stanzas that may be on their way without an acknowledgement.
 const WINDOW: usize = 512;
@@ -105,8 +105,11 @@ impl Courier {
                 let node = match stanza::decode(&row.stanza) {
                     Ok(node) => node,
                     Err(error) => {
-                        tracing::error!(login = %core.log_id(&self.login), %error, "a stored stanza is damaged");
+                        tracing::error!(login = %core.log_id(&self.login), %error, "a stored stanza is damaged; it is set aside");
                         self.sent = row.seq;
+                        if let Err(error) = quarantine::damaged_stanza(core, &row).await {
+                            tracing::warn!(login = %core.log_id(&self.login), %error, "it could not be set aside");
+                        }
                         continue;
                     }
                 };

@@ -32,10 +32,8 @@ pub(crate) enum Unreachable {
 
 /// An address from its text in the database.
 pub(crate) fn parse(jid: &str) -> Result<Jid, Hold> {
-    jid.parse().map_err(|_| Hold {
-        after: None,
-        reason: "a stored address is damaged".to_owned(),
-    })
+    jid.parse()
+        .map_err(|_| Hold::damaged("a stored address is damaged"))
 }
 
 /// The address of a phone number, as `login` sees it: from the contacts, else from the gatekeeper.
@@ -131,10 +129,7 @@ pub(crate) async fn bundle(core: &Arc<Core>, login: &str, peer: &str) -> Result<
         .into_iter()
         .find(|answer| answer.jid.same_user(&jid))
         .and_then(|answer| answer.keys.ok())
-        .ok_or_else(|| Hold {
-            after: None,
-            reason: "the gatekeeper has no keys for a contact".to_owned(),
-        })
+        .ok_or_else(|| Hold::until("the gatekeeper has no keys for a contact"))
 }
 
 /// A query that was not answered: the room waits.

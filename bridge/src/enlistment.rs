@@ -149,17 +149,13 @@ async fn prepare(
     signal::put_signed_prekey(&mut batch, mxid, signed.id(), record, now);
     failpoints::around!("enlist.keys.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
-    logins::get(&core.store, mxid).await?.ok_or_else(|| Hold {
-        after: None,
-        reason: "the login is gone".to_owned(),
-    })
+    logins::get(&core.store, mxid)
+        .await?
+        .ok_or_else(|| Hold::until("the login is gone"))
 }
 
 async fn form(core: &Arc<Core>, row: &logins::Login) -> Result<EnlistForm, Hold> {
-    let missing = || Hold {
-        after: None,
-        reason: "the login has no keys".to_owned(),
-    };
+    let missing = || Hold::until("the login has no keys");
     let identity = Identity::from_bytes(row.identity.as_deref().ok_or_else(missing)?)
         .map_err(|error| Hold::failed(&error))?;
     let noise = row.noise_key.as_deref().ok_or_else(missing)?;

@@ -11,9 +11,10 @@ use crate::{
     appservice::{RawEphemeral, RawTransaction, SinkError, TransactionSink},
     core::{Core, Wake},
     devices, ids, management, outgoing,
-    passes::Hold,
+    passes::{Hold, caught},
     phone::PhoneNumber,
     portals,
+    quarantine::{self, Verdict},
 };
 
 /// Events of a room that are handled together.
@@ -212,40 +213,87 @@ impl TransactionSink for Intake {
     }
 }
 
-/// Handles what a room has in the inbox, until nothing is left or something is in the way.
+/// Handles what a room has in the inbox, until nothing is left or something is in the way. What fails again and again is set
+/// aside.
 pub(crate) async fn pass(core: &Arc<Core>, room: &RoomId) {
     let mut after = 0;
+    let mut size = PAGE;
     loop {
-        let events = match inbox::next(&core.store, room.as_str(), after, PAGE).await {
-            Ok(events) => events,
-            Err(error) => {
-                core.later
-                    .wake_after(Wake::Inbox(room.to_owned()), crate::later::backoff(2));
-                tracing::warn!(%error, "the inbox cannot be read");
-                return;
-            }
+        let step = match page(core, room, after, size).await {
+            Ok(step) => step,
+            Err(hold) => return wait(core, room, &hold),
         };
-        let Some(last) = events.last() else { return };
-        failpoints::pass!("inbox.take");
-        // What was set aside stays in the inbox: the next page begins after it.
-        after = last.seq;
-        let more = events.len() == PAGE as usize;
-        if let Err(hold) = handle(core, room, events).await {
-            let attempts = core.held(room);
-            let delay = hold
-                .after
-                .unwrap_or_else(|| crate::later::backoff(attempts));
-            if !hold.is_usual() {
-                tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
+        match step {
+            Step::Done { last, more } => {
+                core.went_on(room);
+                if !more {
+                    return;
+                }
+                after = last;
             }
-            core.later.wake_after(Wake::Inbox(room.to_owned()), delay);
-            return;
-        }
-        core.went_on(room);
-        if !more {
-            return;
+            // One of them fails and takes the others with it: one at a time shows which.
+            Step::Unclear => size = 1,
+            Step::SetAside => size = PAGE,
+            Step::Empty => return core.went_on(room),
         }
     }
+}
+
+/// What came of a page.
+enum Step {
+    /// It is handled, up to this position; whether there may be more.
+    Done { last: i64, more: bool },
+    /// Something in it fails.
+    Unclear,
+    /// The event that failed was set aside.
+    SetAside,
+    /// There is nothing.
+    Empty,
+}
+
+async fn page(core: &Arc<Core>, room: &RoomId, after: i64, size: u32) -> Result<Step, Hold> {
+    let events = match inbox::next(&core.store, room.as_str(), after, size).await {
+        Ok(events) => events,
+        Err(error @ store::Error::Corrupt { .. }) => {
+            tracing::error!(room = %LogId::of(room), %error, "the inbox cannot be read");
+            quarantine::damaged_events(core, room, after).await?;
+            return Ok(Step::SetAside);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(last) = events.last() else {
+        return Ok(Step::Empty);
+    };
+    failpoints::pass!("inbox.take");
+    // What waits for its key stays in the inbox: the next page begins after it.
+    let (last, state, count) = (last.head(), last.state, events.len());
+    match caught(handle(core, room, events)).await {
+        Ok(()) => Ok(Step::Done {
+            last: last.seq,
+            more: count == size as usize,
+        }),
+        Err(hold) if !hold.lasting => Err(hold),
+        Err(_) if count > 1 => Ok(Step::Unclear),
+        Err(hold) => match quarantine::event_failed(core, &last, state, &hold).await? {
+            Verdict::SetAside => Ok(Step::SetAside),
+            Verdict::Again(delay) => Err(Hold {
+                after: Some(delay),
+                ..hold
+            }),
+        },
+    }
+}
+
+/// Has a room looked at again later.
+fn wait(core: &Core, room: &RoomId, hold: &Hold) {
+    let attempts = core.held(room);
+    let delay = hold
+        .after
+        .unwrap_or_else(|| crate::later::backoff(attempts));
+    if !hold.is_usual() {
+        tracing::info!(room = %LogId::of(room), reason = %hold.reason, ?delay, "a room's events wait");
+    }
+    core.later.wake_after(Wake::Inbox(room.to_owned()), delay);
 }
 
 async fn handle(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) -> Result<(), Hold> {
@@ -332,6 +380,7 @@ async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
                 });
             }
         }
+        core.note_unswept(messages.iter().map(|message| message.user.to_string()));
         let found = core
             .puppets
             .receive(&TransactionKeys::default(), messages)

@@ -24,6 +24,7 @@ use serde_json::Value;
 use store::{
     Batch, messages,
     portals::Portal,
+    quarantine as store_quarantine,
     undecryptable::{self, Undecryptable},
 };
 
@@ -31,8 +32,8 @@ use crate::{
     core::{Core, Wake},
     lanes::Lanes,
     media, outgoing,
-    passes::Hold,
-    placeholders, portals, retries,
+    passes::{Hold, caught},
+    placeholders, portals, quarantine, retries,
     sessions::{Session, SessionError},
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct Incoming {
     waiting: Mutex<HashMap<Chat, Queue>>,
     /// Chats with a message that stays unreadable and nothing in the room that says so.
     unannounced: Mutex<HashSet<Chat>>,
+    /// Chats with messages that were set aside and are to be tried again.
+    brought_back: Mutex<HashSet<Chat>>,
     lanes: Lanes<Chat>,
 }
 
@@ -61,6 +64,8 @@ struct Queue {
     /// Some did not fit. None after them may be handled before they have come again, or their order is lost.
     overflowed: bool,
     attempts: u32,
+    /// Tries of the first one that failed for a reason that lasts.
+    tries: u32,
 }
 
 impl Incoming {
@@ -68,6 +73,7 @@ impl Incoming {
         Self {
             waiting: Mutex::default(),
             unannounced: Mutex::default(),
+            brought_back: Mutex::default(),
             lanes: Lanes::new(at_once),
         }
     }
@@ -79,6 +85,32 @@ impl Incoming {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(chat.clone());
         self.wake(core, chat);
+    }
+
+    /// Has messages that were set aside tried again.
+    pub(crate) async fn take_up(&self, core: &Arc<Core>, login: &str) {
+        let peers = match store_quarantine::due_peers(&core.store, login).await {
+            Ok(peers) => peers,
+            Err(error) => {
+                tracing::warn!(login = %core.log_id(login), %error, "what was brought back cannot be read; it is tried at the next connection");
+                return;
+            }
+        };
+        for peer in peers {
+            let chat = (login.to_owned(), peer);
+            self.brought_back
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(chat.clone());
+            self.wake(core, chat);
+        }
+    }
+
+    fn is_brought_back(&self, chat: &Chat) -> bool {
+        self.brought_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(chat)
     }
 
     fn is_unannounced(&self, chat: &Chat) -> bool {
@@ -124,11 +156,11 @@ impl Incoming {
         });
     }
 
-    fn front(&self, chat: &Chat) -> Vec<IncomingMessage> {
+    fn front(&self, chat: &Chat, count: usize) -> Vec<IncomingMessage> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting
             .get(chat)
-            .map(|queue| queue.messages.iter().take(AT_ONCE).cloned().collect())
+            .map(|queue| queue.messages.iter().take(count).cloned().collect())
             .unwrap_or_default()
     }
 
@@ -137,7 +169,17 @@ impl Incoming {
         if let Some(queue) = waiting.get_mut(chat) {
             queue.messages.drain(..count.min(queue.messages.len()));
             queue.attempts = 0;
+            queue.tries = 0;
         }
+    }
+
+    /// Counts a try of the first message; says how many there were.
+    fn tried(&self, chat: &Chat) -> u32 {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.get_mut(chat).map_or(0, |queue| {
+            queue.tries += 1;
+            queue.tries
+        })
     }
 
     /// Drops what waits in a chat.
@@ -173,13 +215,22 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
         // What fails here is looked for again before long.
         placeholders::put(core, &chat.0, &chat.1).await;
     }
+    if core.incoming.is_brought_back(&chat)
+        && let Err(hold) = caught(again(core, &chat)).await
+    {
+        tracing::warn!(
+            login = %core.log_id(&chat.0), reason = %hold.reason,
+            "what was set aside waits; it is tried again at the next connection"
+        );
+    }
+    let mut size = AT_ONCE;
     loop {
         if core.logins.get(&chat.0).is_none() {
             // Its login has ended. Whatever is left is still in the mailbox.
             core.incoming.forget(&chat);
             return;
         }
-        let messages = core.incoming.front(&chat);
+        let messages = core.incoming.front(&chat, size);
         if messages.is_empty() {
             if core.incoming.close(&chat)
                 && let Some(login) = core.logins.get(&chat.0)
@@ -189,9 +240,24 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
             }
             return;
         }
-        match handle(core, &chat.0, &chat.1, messages).await {
-            Ok(count) => core.incoming.finished(&chat, count),
+        let first = messages.first().cloned();
+        let alone = messages.len() == 1;
+        match caught(handle(core, &chat.0, &chat.1, messages)).await {
+            Ok(count) => {
+                core.incoming.finished(&chat, count);
+            }
+            // One of them fails and takes the others with it: one at a time shows which.
+            Err(hold) if hold.lasting && !alone => size = 1,
             Err(hold) => {
+                if hold.lasting
+                    && core.incoming.tried(&chat) >= core.config.limits.tries
+                    && let Some(first) = &first
+                    && set_aside(core, &chat, first, &hold.reason).await
+                {
+                    core.incoming.finished(&chat, 1);
+                    size = AT_ONCE;
+                    continue;
+                }
                 let attempts = core.incoming.failed(&chat);
                 let delay = hold
                     .after
@@ -208,6 +274,53 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
             }
         }
     }
+}
+
+/// Keeps a message that cannot be handled, and takes it out of the mailbox; says whether that was possible.
+async fn set_aside(core: &Arc<Core>, chat: &Chat, message: &IncomingMessage, why: &str) -> bool {
+    if let Err(hold) = quarantine::keep_stanza(core, &chat.0, &chat.1, message, why).await {
+        tracing::warn!(login = %core.log_id(&chat.0), reason = %hold.reason, "a message cannot be set aside");
+        return false;
+    }
+    if let Some(login) = core.logins.get(&chat.0) {
+        for receipt in core.profile.taken(message) {
+            // Not connected: the message comes again at the next connection, and is known then.
+            let _ = login.connection.send(receipt).await;
+        }
+    }
+    true
+}
+
+/// Tries messages once more that were set aside.
+async fn again(core: &Arc<Core>, chat: &Chat) -> Result<(), Hold> {
+    let (login, peer) = chat;
+    for row in store_quarantine::due(&core.store, login, peer).await? {
+        let Some(message) = quarantine::stanza_of(&row) else {
+            quarantine::keep_damaged(core, row).await?;
+            continue;
+        };
+        match caught(handle_one(core, login, peer, message.clone())).await {
+            Ok(()) => {
+                let mut batch = Batch::new();
+                store_quarantine::done(&mut batch, login, peer, &message.id);
+                core.store.commit(batch).await?;
+            }
+            Err(hold) if hold.lasting => {
+                quarantine::keep_stanza(core, login, peer, &message, &hold.reason).await?;
+            }
+            Err(hold) => return Err(hold),
+        }
+    }
+    Ok(())
+}
+
+async fn handle_one(
+    core: &Arc<Core>,
+    login: &str,
+    peer: &str,
+    message: IncomingMessage,
+) -> Result<(), Hold> {
+    handle(core, login, peer, vec![message]).await.map(drop)
 }
 
 /// Handles messages of one contact, oldest first; says how many from the front are done.
@@ -502,7 +615,7 @@ impl Work<'_> {
                 }
                 Err(SessionError::Signal(SignalError::Duplicate)) => return Ok(Decrypted::Double),
                 Err(SessionError::Signal(error)) => last = error,
-                Err(error) => return Err(Hold::failed(&error)),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(Decrypted::Unreadable(last))

@@ -226,27 +226,23 @@ async fn renew(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
 }
 
 async fn row(core: &Arc<Core>, login: &str) -> Result<logins::Login, Hold> {
-    logins::get(&core.store, login).await?.ok_or_else(|| Hold {
-        after: None,
-        reason: "the login is gone".to_owned(),
-    })
+    logins::get(&core.store, login)
+        .await?
+        .ok_or_else(|| Hold::until("the login is gone"))
 }
 
 fn identity(row: &logins::Login) -> Result<Identity, Hold> {
-    let bytes = row.identity.as_deref().ok_or_else(|| Hold {
-        after: None,
-        reason: "the login has no Signal identity".to_owned(),
-    })?;
+    let bytes = row
+        .identity
+        .as_deref()
+        .ok_or_else(|| Hold::until("the login has no Signal identity"))?;
     Identity::from_bytes(bytes).map_err(|error| Hold::failed(&error))
 }
 
 async fn signed_key(core: &Arc<Core>, login: &str) -> Result<SignedPreKeyPublic, Hold> {
     let (row, _) = signal::current_signed_prekey(&core.store, login)
         .await?
-        .ok_or_else(|| Hold {
-            after: None,
-            reason: "the login has no signed prekey".to_owned(),
-        })?;
+        .ok_or_else(|| Hold::until("the login has no signed prekey"))?;
     Ok(SignedPreKey::from_bytes(&row.record)
         .map_err(|error| Hold::failed(&error))?
         .public())

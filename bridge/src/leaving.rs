@@ -22,6 +22,7 @@ use crate::{
     management, media,
     notices::{self, Notice},
     passes::Hold,
+    quarantine::{self, Listed, Selection},
 };
 
 /// For how long the gatekeeper is asked to delete a user before the bridge goes on without its answer, in milliseconds.
@@ -43,7 +44,7 @@ pub struct Departure {
     pub confirmed: bool,
 }
 
-/// What an operator can have done about a user.
+/// What an operator can have the running bridge do.
 #[async_trait]
 pub trait Operator: Send + Sync {
     /// Ends a user's enlistment.
@@ -59,6 +60,13 @@ pub trait Operator: Send + Sync {
     ///
     /// A neighbour that is away.
     async fn erase(&self, user: &UserId) -> Result<Departure, SinkError>;
+
+    /// Brings back what was set aside, and gives it.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be read or written.
+    async fn replay(&self, selection: &Selection) -> Result<Vec<Listed>, store::Error>;
 }
 
 /// Does for an operator at once what users ask the bot for.
@@ -66,6 +74,12 @@ pub(crate) struct AtOnce(pub(crate) Arc<Core>);
 
 #[async_trait]
 impl Operator for AtOnce {
+    async fn replay(&self, selection: &Selection) -> Result<Vec<Listed>, store::Error> {
+        let brought = quarantine::replay(&self.0.store, selection).await?;
+        quarantine::take_up(&self.0, &brought).await;
+        Ok(brought)
+    }
+
     async fn disable(&self, user: &UserId) -> Result<Departure, SinkError> {
         let core = &self.0;
         let left = disable(core, user, 0).await.map_err(unavailable)?;

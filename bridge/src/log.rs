@@ -24,7 +24,20 @@ pub fn start(config: &Log) -> Result<(), LogError> {
     };
     subscriber(config.format, &filter, io::stderr)?
         .try_init()
-        .map_err(|_| LogError::Started)
+        .map_err(|_| LogError::Started)?;
+    std::panic::set_hook(Box::new(panicked));
+    Ok(())
+}
+
+/// Logs where a panic was. What it says may quote a message, so it is left out.
+fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map(|place| format!("{}:{}", place.file(), place.line()));
+    tracing::error!(
+        place,
+        "a bug: the program panicked here; what it did is tried again"
+    );
 }
 
 /// Why logging cannot start.
@@ -100,6 +113,24 @@ mod tests {
         tracing::subscriber::with_default(subscriber, act);
         let bytes = memory.0.lock().expect("unpoisoned").clone();
         String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_panic_says_where_and_not_what() {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(panicked));
+        let text = logged(LogFormat::Text, "info", || {
+            let caught = std::panic::catch_unwind(|| {
+                let text = String::from("é canary");
+                text[..1].len()
+            });
+            assert!(caught.is_err());
+        });
+        std::panic::set_hook(before);
+        assert!(
+            text.contains("log.rs:") && !text.contains("canary"),
+            "{text}"
+        );
     }
 
     #[test]

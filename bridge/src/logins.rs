@@ -2,10 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use gatekeeper::{
     assumed,
     connection::{Connection, Event},
@@ -19,7 +21,9 @@ use crate::{
     core::{Core, Wake},
     credentials::LoginCredentials,
     delivery::Courier,
-    keys, notices, reports,
+    keys,
+    later::backoff,
+    notices, reports,
     withdrawals::Withdrawals,
 };
 
@@ -80,7 +84,16 @@ impl Logins {
             courier: Courier::new(mxid, login.withdrawals.clone()),
             login,
         };
-        tokio::spawn(follower.run(events));
+        let (core, mxid) = (core.clone(), mxid.to_owned());
+        tokio::spawn(async move {
+            let followed = AssertUnwindSafe(follower.run(events)).catch_unwind();
+            if followed.await.is_err() {
+                tracing::error!(login = %core.log_id(&mxid), "a login ended by a panic; it is started again");
+                core.logins.stop(&mxid).await;
+                tokio::time::sleep(backoff(3)).await;
+                core.logins.start(&core, &mxid);
+            }
+        });
     }
 
     /// Ends a login's connection and forgets it.
@@ -232,6 +245,7 @@ impl Follower {
         tokio::spawn(async move {
             // Rooms that wait for a contact's keys can go on now.
             core.wake_rooms_of(&mxid).await;
+            core.incoming.take_up(&core, &mxid).await;
             keys::keep_up(&core, &mxid).await;
         });
     }
@@ -361,6 +375,7 @@ impl Moved {
     /// Sees to it that people learn of it.
     fn tell(self, core: &Core, login: &str) {
         for peer in self.peers {
+            core.thins(login, &peer);
             let wake = Wake::Reports(login.to_owned(), peer);
             core.later.wake_after(wake, reports::SETTLE);
         }

@@ -48,6 +48,8 @@ pub(crate) async fn handle(
         };
         let answer = match answer(core, room, &event, &text).await {
             Ok(answer) => answer,
+            // It is counted, and its sender told if it is set aside.
+            Err(hold) if hold.lasting => return Err(hold),
             Err(hold) => return Err(put_off(core, room, &event, &text, hold).await?),
         };
         reply(core, room, &event.sender, &event.event_id, &answer, done).await?;
@@ -117,7 +119,7 @@ async fn read(
             Err(DecryptError::MissingKey { .. }) => {
                 core.sweep_soon(core.bot.as_str());
                 // A command that nobody could read for a minute is forgotten; its sender writes it again.
-                if core.now().saturating_sub(event.received_ts) < 60_000 {
+                if core.waited(&event.event_id, event.received_ts) < 60_000 {
                     return Err(Hold::after(Duration::from_secs(3)));
                 }
                 return Ok(None);
@@ -364,10 +366,7 @@ pub(crate) async fn room(core: &Arc<Core>, user: &str) -> Result<OwnedRoomId, Ho
         remember_room(core, user, &made.room_id).await?;
         return Ok(made.room_id);
     }
-    Err(Hold {
-        after: None,
-        reason: "no room can be made for a user and the bot".to_owned(),
-    })
+    Err(Hold::damaged("no room can be made for a user and the bot"))
 }
 
 /// Key under which a user's chat with the bot is remembered. A user has one before there is a login.

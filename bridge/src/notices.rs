@@ -33,10 +33,12 @@ pub(crate) enum Reason {
     NotJoined,
     /// The gatekeeper is away, or has not answered.
     Unanswered,
+    /// The bridge failed at it, and has set it aside.
+    SetAside,
 }
 
 impl Reason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Unsupported,
         Self::NoKey,
         Self::Refused,
@@ -44,6 +46,7 @@ impl Reason {
         Self::Unshown,
         Self::NotJoined,
         Self::Unanswered,
+        Self::SetAside,
     ];
 
     /// The word in the database.
@@ -56,6 +59,7 @@ impl Reason {
             Self::Unshown => "unshown",
             Self::NotJoined => "not_joined",
             Self::Unanswered => "unanswered",
+            Self::SetAside => "set_aside",
         }
     }
 
@@ -97,6 +101,18 @@ impl<'a> Notice<'a> {
     pub(crate) fn not_joined(event_id: &'a str) -> Self {
         let why = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
         Self::failed(event_id, Reason::NotJoined, why)
+    }
+
+    /// The bridge failed at a message again and again.
+    pub(crate) fn set_aside(event_id: &'a str) -> Self {
+        let why = "something is wrong in the bridge. It is set aside; whoever runs the bridge can have it tried again. Or send it once more";
+        Self::failed(event_id, Reason::SetAside, why)
+    }
+
+    /// A message was damaged on the bridge's disk.
+    pub(crate) fn damaged(event_id: &'a str) -> Self {
+        let why = "it was damaged on the bridge's disk. Send it again";
+        Self::failed(event_id, Reason::SetAside, why)
     }
 
     /// The gatekeeper refused a message for good.

@@ -30,6 +30,10 @@ use crate::{
 /// How long a portal waits for a room key before it goes on without the message.
 const KEY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Stanzas in the outbox for one contact, with which its room waits. Fewer than fit into a connection's window: what another
+/// room writes goes with the next ones.
+const CROWD: i64 = 128;
+
 /// What an event became, ready to be encrypted for WhatsApp.
 struct Ready {
     seq: i64,
@@ -54,6 +58,17 @@ pub(crate) async fn handle(
     portal: &Portal,
     events: Vec<inbox::Event>,
 ) -> Result<(), Hold> {
+    let (login, peer) = (&portal.login, &portal.peer);
+    if outbox::count_for(&core.store, login, peer).await? >= CROWD
+        && let Some(room) = portal.room_id.as_deref()
+    {
+        // The rest waits in the inbox, and others' messages go past it.
+        core.crowds(login, peer, core.room(room)?);
+        // What was taken before that was noted woke nobody.
+        if outbox::count_for(&core.store, login, peer).await? >= CROWD {
+            return Err(Hold::crowded());
+        }
+    }
     describe::keep_up(core, portal).await?;
     let mut ready = Vec::new();
     let mut done = Batch::new();
@@ -233,7 +248,7 @@ async fn send(
                     // The open session belongs to an identity that the contact no longer has: the next attempt opens a new one.
                     return renew(core, session, now).await;
                 }
-                Err(error) => return Err(Hold::failed(&error)),
+                Err(error) => return Err(error.into()),
             };
             let stanza = stanza(core, &portal.peer, &id, &part.body, ciphertext, |_| {})?;
             outbox::put(
@@ -292,22 +307,14 @@ pub(crate) async fn open_session(
     login: &str,
     peer: &str,
 ) -> Result<Session, Hold> {
-    let session = core
-        .sessions
-        .open(login, peer)
-        .await
-        .map_err(|error| Hold::failed(&error))?;
+    let session = core.sessions.open(login, peer).await?;
     if session.is_established() {
         return Ok(session);
     }
     // The network is asked without the lock; somebody else may have opened the session meanwhile.
     drop(session);
     let bundle = directory::bundle(core, login, peer).await?;
-    let mut session = core
-        .sessions
-        .open(login, peer)
-        .await
-        .map_err(|error| Hold::failed(&error))?;
+    let mut session = core.sessions.open(login, peer).await?;
     if !session.is_established() {
         match session.establish(&bundle).await {
             Ok(()) => {}
@@ -315,7 +322,7 @@ pub(crate) async fn open_session(
                 tracing::warn!(peer = %core.log_id(peer), %error, "the gatekeeper gave unusable keys for a contact");
                 return Err(Hold::failed(&error));
             }
-            Err(error) => return Err(Hold::failed(&error)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(session)
@@ -369,7 +376,7 @@ async fn without_key(
         return Ok(());
     }
     core.sweep_soon(&portal.ghost);
-    let waited = core.now().saturating_sub(event.received_ts);
+    let waited = core.waited(&event.event_id, event.received_ts);
     let patience = i64::try_from(KEY_PATIENCE.as_millis()).unwrap_or(i64::MAX);
     // A key that is kept back on purpose will not come.
     if withheld.is_none() && waited < patience {
@@ -425,10 +432,8 @@ pub(crate) async fn read_again(
     };
     let ghost = core.ghost(&portal.ghost).await?;
     let room = core.room(&message.room_id)?;
-    let event_id = EventId::parse(event_id).map_err(|_| Hold {
-        after: None,
-        reason: "a stored event id is damaged".to_owned(),
-    })?;
+    let event_id =
+        EventId::parse(event_id).map_err(|_| Hold::damaged("a stored event id is damaged"))?;
     match ghost.get_event(&room, &event_id).await? {
         Some(event) => compose::again(core, portal, message, &event).await,
         None => Ok(None),

@@ -60,7 +60,7 @@ pub(crate) async fn ensure(
         if !inbox::next(&core.store, room, 0, 1).await?.is_empty() {
             return Err(Hold {
                 after: Some(JOINING),
-                reason: "the room is being joined".to_owned(),
+                ..Hold::until("the room is being joined")
             });
         }
     }
@@ -131,10 +131,7 @@ async fn open_room(
             Err(_) => continue,
         }
     }
-    Err(Hold {
-        after: None,
-        reason: "no room can be made for a contact".to_owned(),
-    })
+    Err(Hold::damaged("no room can be made for a contact"))
 }
 
 /// Names the bot as a member that is no person, so that clients still show a chat of two.
@@ -190,10 +187,7 @@ async fn record(
     core.forget_portal(room);
     portals::by_peer(&core.store, login, peer)
         .await?
-        .ok_or_else(|| Hold {
-            after: None,
-            reason: "a portal vanished".to_owned(),
-        })
+        .ok_or_else(|| Hold::until("a portal vanished"))
 }
 
 /// A change of membership in any room that the bridge sees.
@@ -348,8 +342,6 @@ async fn adopt(
             }
         }
     }
-    // Already now: a message of the contact that comes meanwhile belongs here, not into a room of its own.
-    record(core, login, &peer, ghost, room, false).await?;
     let bot_joined = bring_bot(core, room, ghost).await?;
     let state = portals::State::Active;
     let portal = record(core, login, &peer, ghost, room, bot_joined, state).await?;

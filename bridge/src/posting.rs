@@ -11,14 +11,14 @@ use store::{Batch, Error, Millis, sends};
 
 use crate::{
     core::{Core, Wake},
-    ids, notices,
+    ids, notices, quarantine,
 };
 
 /// Rows read at a time.
 const PAGE: u32 = 32;
 /// Why a reaction of the user's is redacted.
 pub(crate) const ONE_REACTION: &str = "WhatsApp keeps one reaction of each person";
-/// After this many refusals that no waiting will mend, an event is given up.
+/// After this many refusals that no waiting will mend, an event is set aside.
 const REFUSALS: u32 = 3;
 
 /// Puts an event that a puppet sends into the table of sends.
@@ -117,7 +117,13 @@ impl From<Error> for Held {
 
 /// Sends one page; says whether there may be more.
 async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
-    let rows = sends::next(&core.store, room.as_str(), 0, PAGE).await?;
+    let rows = match sends::next(&core.store, room.as_str(), 0, PAGE).await {
+        Err(Error::Corrupt { .. }) => {
+            quarantine::damaged_sends(core, room).await?;
+            return Ok(true);
+        }
+        rows => rows?,
+    };
     let more = rows.len() == PAGE as usize;
     let mut commits = Vec::with_capacity(rows.len());
     let mut held = None;
@@ -212,8 +218,8 @@ async fn deliver(
     Ok(event_id.to_string())
 }
 
-/// The homeserver will not have an event. After a few attempts it is given up, and the log says so: the ghost
-/// was removed from the room, or the room is gone.
+/// The homeserver will not have an event. After a few attempts it is set aside, and the log says so: the ghost was removed
+/// from the room, the room is gone, or the event is too large.
 async fn refused(
     core: &Arc<Core>,
     room: &RoomId,
@@ -230,16 +236,21 @@ async fn refused(
             reason: error.to_string(),
         });
     }
-    tracing::error!(room = %core.log_id(room.as_str()), %error, "the homeserver refuses an event; it is given up");
-    sends::done(&mut batch, row.seq);
     if row.event.method == sends::Method::Redact
         && row.event.content == ONE_REACTION
         && let Ok(Some(portal)) = core.portal_of(room).await
     {
+        sends::done(&mut batch, row.seq);
         let text = "WhatsApp keeps one reaction of each person: your new one took the place of the one before, which I may not remove here. Take it back yourself.";
         let id = row.event.txn_id.clone();
         let (login, peer) = (&portal.login, &portal.peer);
         notices::note(&mut batch, core.now(), login, peer, id, text);
+    } else {
+        tracing::error!(
+            room = %core.log_id(room.as_str()), %error,
+            "the homeserver refuses an event; it is set aside. See `gatehouse replay --list`"
+        );
+        quarantine::refused_send(core, &mut batch, row, &error.to_string());
     }
     core.store.commit(batch).await?;
     Ok(())

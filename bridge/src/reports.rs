@@ -230,13 +230,18 @@ impl Teller<'_> {
         if row.report.kind != Kind::Failed {
             return Ok(false);
         }
-        let message = messages::by_event(&self.core.store, &row.report.about).await?;
+        let store = &self.core.store;
+        if inbox::holds(store, &row.report.about).await? {
+            // It was set aside, and may come back.
+            return Ok(false);
+        }
+        let message = messages::by_event(store, &row.report.about).await?;
         Ok(message.is_none())
     }
 
     async fn still_waits(&self, row: &Report) -> Result<bool, Hold> {
         let store = &self.core.store;
-        if inbox::get(store, &row.report.about).await?.is_some() {
+        if inbox::holds(store, &row.report.about).await? {
             return Ok(true);
         }
         let message = messages::by_event(store, &row.report.about).await?;

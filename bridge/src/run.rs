@@ -1,12 +1,14 @@
 //! Running the bridge: opens what it needs, serves both sides, and ends in order.
 
 use std::{
+    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use gatekeeper::token::Jwks;
 use puppeting::{HomeserverConfig, PuppetOptions, Puppets, Token};
 use store::{Batch, SealingKey, Store, StoreConfig, prune};
@@ -33,12 +35,12 @@ use crate::{
     tokens, watch,
 };
 
-/// How often old rows are deleted and the token keys looked after.
-const UPKEEP: Duration = Duration::from_secs(6 * 3600);
 /// How often the keys of ghosts that nobody speaks to are put away.
 const TIDYING: Duration = Duration::from_secs(300);
-/// Transaction ids and finished messages are kept this long, in milliseconds: longer than any redelivery.
-const KEEP_MS: i64 = 60 * 24 * 3600 * 1000;
+/// Room keys are kept this long at least, in milliseconds: clients use one for a week.
+const ROOM_KEYS_MS: i64 = 30 * 24 * 3600 * 1000;
+/// How long the neighbours may take to let go at the end.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Why the bridge cannot start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -218,12 +220,31 @@ async fn sealing_key(database: &StoreConfig, path: &Path) -> Result<SealingKey, 
 
 /// Starts all work: the logins at once, the Matrix side as soon as the homeserver answers.
 fn start(core: &Arc<Core>) {
-    tokio::spawn(start_logins(core.clone()));
-    tokio::spawn(start_matrix(core.clone()));
-    tokio::spawn(upkeep(core.clone()));
-    tokio::spawn(watch::run(core.clone()));
+    keep_going(core, start_logins);
+    keep_going(core, start_matrix);
+    keep_going(core, upkeep);
+    keep_going(core, watch::run);
     core.wake(Wake::Media);
-    tokio::spawn(tidying(core.clone()));
+    keep_going(core, tidying);
+}
+
+/// Runs a task of the bridge; one that panics is begun anew.
+fn keep_going<Work, Running>(core: &Arc<Core>, work: Work)
+where
+    Work: Fn(Arc<Core>) -> Running + Send + 'static,
+    Running: Future<Output = ()> + Send + 'static,
+{
+    let core = core.clone();
+    tokio::spawn(async move {
+        while AssertUnwindSafe(work(core.clone()))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            tracing::error!("a task of the bridge ended by a panic; it is begun anew");
+            tokio::time::sleep(backoff(3)).await;
+        }
+    });
 }
 
 async fn start_logins(core: Arc<Core>) {
@@ -265,8 +286,8 @@ async fn start_matrix(core: Arc<Core>) {
         }
     }
     tracing::info!("the homeserver is reached");
-    tokio::spawn(catch_up::keep_up(core.clone()));
-    tokio::spawn(outages::watch(core.clone()));
+    keep_going(&core, catch_up::keep_up);
+    keep_going(&core, outages::watch);
     let mut rooms = Vec::new();
     match core.puppets.sweep_all(|key| rooms.push(key)).await {
         Ok(result) => {
@@ -286,19 +307,30 @@ async fn greet(core: &Arc<Core>) -> Result<(), Hold> {
     Ok(())
 }
 
-/// Deletes what is old and renews token keys, a few times a day.
+/// Deletes what is old, empties the `/sync` inboxes of ghosts and renews token keys, a few times a day.
 async fn upkeep(core: Arc<Core>) {
+    let database = &core.config.database;
+    let every = Duration::from_secs(database.prune_seconds.into());
+    let keep = i64::from(database.keep_seconds) * 1000;
     loop {
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(every).await;
         if let Err(hold) = tokens::keep_up(&core).await {
             tracing::warn!(reason = %hold.reason, "the token keys could not be looked after");
         }
-        let before = core.now().saturating_sub(KEEP_MS);
+        // What came in transactions lies in these inboxes too, until somebody reads them.
+        for user in core.take_unswept() {
+            core.wake(Wake::Sweep(user));
+        }
+        let now = core.now();
+        let before = now.saturating_sub(keep);
         let mut batch = Batch::new();
         prune::transactions(&mut batch, before);
         prune::messages(&mut batch, before);
         prune::undecryptable(&mut batch, before);
         prune::reports(&mut batch, before);
+        prune::quarantine(&mut batch, before);
+        let room_keys = before.min(now.saturating_sub(ROOM_KEYS_MS));
+        puppeting::crypto_store::prune_room_keys(&mut batch, now, room_keys);
         puppeting::crypto_store::prune_message_hashes(&mut batch, before);
         if let Err(error) = core.store.commit(batch).await {
             tracing::warn!(%error, "old rows could not be deleted");
@@ -316,8 +348,12 @@ async fn tidying(core: Arc<Core>) {
 
 /// Ends all work: no new stanzas, and what is being written is written.
 async fn stop(core: &Arc<Core>) {
-    core.logins.stop_all().await;
-    core.media.stop().await;
+    let neighbours = async { tokio::join!(core.logins.stop_all(), core.media.stop()) };
+    if tokio::time::timeout(GRACE, neighbours).await.is_err() {
+        tracing::warn!(
+            "a neighbour does not let go; what it has not taken is kept for the next start"
+        );
+    }
     core.store.close().await;
     tracing::info!("stopped");
 }

@@ -10,7 +10,7 @@ use gatekeeper::signal::{
     Bundle, ContentKeys, EncKind, HeldHere, Identity, LocalKeys, Opened, Peer, PreKey, SignalError,
     SignedPreKey, prekey_ids,
 };
-use store::{Batch, Millis, Secret, Store, logins, signal};
+use store::{Batch, LogId, Millis, Secret, Store, logins, signal};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{lanes::KeyedLocks, notices};
@@ -81,12 +81,18 @@ impl Sessions {
     pub(crate) async fn open(&self, login: &str, peer: &str) -> Result<Session, SessionError> {
         let lock = self.locks.lock(&(login.to_owned(), peer.to_owned())).await;
         let keys = self.content_keys(login).await?;
-        let record = match signal::session(&self.store, login, peer).await? {
-            Some(row) => Peer {
+        let record = match signal::session(&self.store, login, peer).await {
+            Ok(Some(row)) => Peer {
                 session: row.record.map(|record| record.to_vec()),
                 identity: row.identity.and_then(|identity| identity.try_into().ok()),
             },
-            None => Peer::default(),
+            Ok(None) => Peer::default(),
+            Err(error @ store::Error::Corrupt { .. }) => {
+                // Both sides can begin anew; the other one is asked for what cannot be read.
+                tracing::error!(login = %LogId::of(login), %error, "a stored session is damaged; a new one takes its place");
+                Peer::default()
+            }
+            Err(error) => return Err(error.into()),
         };
         Ok(Session {
             keys,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use store::{Batch, reports, reports::Overdue, undecryptable};
+use store::{Batch, meta, reports, reports::Overdue, undecryptable};
 use tokio::time::Instant;
 
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
     notices::{Notice, Reason},
 };
 
+/// What is written to see whether the database takes writes again.
+const PROBE: &str = "last_probe";
 /// Between two looks, at least.
 const TICK: Duration = Duration::from_secs(3);
 /// At most this part of the time is spent on looking: what waits may be much when a neighbour is away for long.
@@ -29,10 +31,22 @@ const PLACEHOLDER_MS: i64 = 5_000;
 pub(crate) async fn run(core: Arc<Core>) {
     loop {
         let began = Instant::now();
-        if let Err(error) = look(&core).await {
-            tracing::warn!(%error, "what waits could not be looked for");
+        let looked = look(&core).await;
+        let pause = match &looked {
+            Ok(()) => TICK.max(began.elapsed() * SHARE),
+            Err(error) => {
+                tracing::warn!(%error, "what waits could not be looked for");
+                TICK
+            }
+        };
+        if looked.is_err() || core.store.trouble().is_some() {
+            // Where nothing can be read nobody writes: this finds out that there is trouble, and that it is over.
+            let mut batch = Batch::new();
+            meta::put(&mut batch, PROBE, &core.now().to_string());
+            // What came of it is noted by the store.
+            let _ = core.store.commit(batch).await;
         }
-        tokio::time::sleep(TICK.max(began.elapsed() * SHARE)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

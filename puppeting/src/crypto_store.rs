@@ -207,6 +207,15 @@ pub fn account(user: &UserId, device: &DeviceId) -> String {
     format!("{user}|{device}")
 }
 
+/// Forgets room keys that came before `before`, of all devices: what was encrypted with them can no longer be read. `now` dates
+/// those that came since the last call. Both in milliseconds since the Unix epoch.
+pub fn prune_room_keys(batch: &mut Batch, now: store::Millis, before: store::Millis) {
+    for kind in [kind::INBOUND, kind::WITHHELD] {
+        crypto::date(batch, kind, now);
+        crypto::prune_dated(batch, kind, before);
+    }
+}
+
 /// Forgets hashes of Olm messages seen before `before` (milliseconds since the Unix epoch), of all devices. They only matter as long
 /// as the homeserver could hand out the same message again.
 pub fn prune_message_hashes(batch: &mut Batch, before: store::Millis) {

@@ -3,7 +3,7 @@
 //! `puppeting`'s `CryptoStore` decides what the kinds are. `tag` groups objects of a kind for look-ups, `flag` is a number.
 
 use crate::{
-    Batch, Error, Secret, Store,
+    Batch, Error, Millis, Secret, Store,
     batch::{Delete, Insert, OnConflict, Update, Value, args, key},
     db::Row,
 };
@@ -60,6 +60,16 @@ static PRUNE: Update = Update {
     key: 0,
     sql: "DELETE FROM crypto_kv WHERE kind = $1 AND flag < $2",
 };
+static DATE: Update = Update {
+    table: TABLE,
+    key: 0,
+    sql: "UPDATE crypto_kv SET dated_ts = $2 WHERE kind = $1 AND dated_ts IS NULL",
+};
+static PRUNE_DATED: Update = Update {
+    table: TABLE,
+    key: 0,
+    sql: "DELETE FROM crypto_kv WHERE kind = $1 AND dated_ts < $2",
+};
 static FORGET: Update = Update {
     table: TABLE,
     key: 1,
@@ -94,6 +104,16 @@ pub fn apply(batch: &mut Batch, acct: &str, change: Change) {
 /// Deletes all objects of a kind, of every account, whose flag is below `flag`.
 pub fn prune(batch: &mut Batch, kind: &'static str, flag: i64) {
     batch.update(&PRUNE, args![kind, flag]);
+}
+
+/// Dates all objects of a kind, of every account, that have no date yet.
+pub fn date(batch: &mut Batch, kind: &'static str, now: Millis) {
+    batch.update(&DATE, args![kind, now]);
+}
+
+/// Deletes all objects of a kind, of every account, that were dated before `before`.
+pub fn prune_dated(batch: &mut Batch, kind: &'static str, before: Millis) {
+    batch.update(&PRUNE_DATED, args![kind, before]);
 }
 
 /// Deletes everything of an account.

@@ -84,7 +84,38 @@ pub struct Transaction {
     pub device_changes: Option<String>,
 }
 
-opaque!(NewEvent, Event, Transaction);
+/// What is known of an event without opening it.
+#[derive(Clone)]
+pub struct Head {
+    /// Position.
+    pub seq: i64,
+    /// Event id.
+    pub event_id: String,
+    /// Room id.
+    pub room_id: String,
+    /// Matrix id of the sender.
+    pub sender: String,
+    /// Event type.
+    pub kind: String,
+    /// Tries that failed so far.
+    pub attempts: u32,
+}
+
+impl Event {
+    /// What is known of it without opening it.
+    pub fn head(&self) -> Head {
+        Head {
+            seq: self.seq,
+            event_id: self.event_id.clone(),
+            room_id: self.room_id.clone(),
+            sender: self.sender.clone(),
+            kind: self.kind.clone(),
+            attempts: self.attempts,
+        }
+    }
+}
+
+opaque!(NewEvent, Event, Head, Transaction);
 
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +159,11 @@ static STATE: Update = Update {
     table: "inbox",
     key: 1,
     sql: "UPDATE inbox SET state = $2, attempts = $3, next_try_ts = $4, reason = $5 WHERE seq = $1",
+};
+static BODY: Update = Update {
+    table: "inbox",
+    key: 1,
+    sql: "UPDATE inbox SET body = $2 WHERE event_id = $1",
 };
 static REPLAY: Update = Update {
     table: "inbox",
@@ -260,6 +296,12 @@ pub fn quarantine(batch: &mut Batch, seq: i64, attempts: u32, reason: &str) {
     put_off(batch, seq, State::Quarantined, attempts, 0, reason);
 }
 
+/// Gives an event whose body is damaged another one: what the homeserver has. Fails the batch if the event is gone.
+pub fn set_body(batch: &mut Batch, event_id: &str, body: String) {
+    let body = Value::secret("body", Secret::new(body));
+    batch.update(&BODY, args![event_id, body]).expect(1);
+}
+
 /// Makes an event new again, with its old place in the room. Fails the batch if it is gone.
 pub fn replay(batch: &mut Batch, seq: i64) {
     batch.update(&REPLAY, args![seq]).expect(1);
@@ -298,18 +340,42 @@ pub async fn next(
     store.all(sql, args![room_id, after, limit], event).await
 }
 
+/// The events of a room after position `after`, in order, as far as they can be known without being opened; without
+/// quarantined ones.
+pub async fn heads(
+    store: &Store,
+    room_id: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Head>, Error> {
+    let sql = "SELECT seq, event_id, room_id, sender, type, attempts FROM inbox \
+               WHERE room_id = $1 AND seq > $2 AND state <> 'quarantined' ORDER BY seq LIMIT $3";
+    store
+        .all(sql, args![room_id, after, limit], |row| {
+            Ok(Head {
+                seq: row.int(0)?,
+                event_id: row.text(1)?,
+                room_id: row.text(2)?,
+                sender: row.text(3)?,
+                kind: row.text(4)?,
+                attempts: row.u32(5)?,
+            })
+        })
+        .await
+}
+
+/// Whether an event is in the inbox, quarantined or not.
+pub async fn holds(store: &Store, event_id: &str) -> Result<bool, Error> {
+    let sql = "SELECT seq FROM inbox WHERE event_id = $1";
+    let found = store.one(sql, args![event_id], |row| row.int(0)).await?;
+    Ok(found.is_some())
+}
+
 /// One event by its id.
 pub async fn get(store: &Store, event_id: &str) -> Result<Option<Event>, Error> {
     let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
                FROM inbox WHERE event_id = $1";
     store.one(sql, args![event_id], event).await
-}
-
-/// Quarantined events after position `after`, oldest first.
-pub async fn quarantined(store: &Store, after: i64, limit: u32) -> Result<Vec<Event>, Error> {
-    let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
-               FROM inbox WHERE state = 'quarantined' AND seq > $1 ORDER BY seq LIMIT $2";
-    store.all(sql, args![after, limit], event).await
 }
 
 /// How many events are in the given state.

@@ -35,6 +35,7 @@ pub mod outbox;
 pub mod portals;
 pub mod preferences;
 pub mod prune;
+pub mod quarantine;
 pub mod reports;
 pub mod sends;
 pub mod signal;

@@ -150,7 +150,7 @@ static ERASE_FORMER: Update = erase(
     "former_rooms",
     "DELETE FROM former_rooms WHERE portal IN (SELECT id FROM portals WHERE login = $1)",
 );
-static ERASE: [Update; 9] = [
+static ERASE: [Update; 10] = [
     erase("consents", "DELETE FROM consents WHERE mxid = $1"),
     erase("preferences", "DELETE FROM preferences WHERE mxid = $1"),
     erase("contacts", "DELETE FROM contacts WHERE login = $1"),
@@ -162,6 +162,7 @@ static ERASE: [Update; 9] = [
         "media_missing",
         "DELETE FROM media_missing WHERE login = $1",
     ),
+    erase("quarantine", "DELETE FROM quarantine WHERE login = $1"),
     erase("reports", "DELETE FROM reports WHERE login = $1"),
     erase(TABLE, "DELETE FROM logins WHERE mxid = $1"),
 ];

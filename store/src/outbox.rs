@@ -1,7 +1,7 @@
 //! Stanzas that the gatekeeper has not accepted yet, one queue per login. Bodies are Signal ciphertext.
 
 use crate::{
-    Batch, Error, Store,
+    Batch, Error, Millis, Store,
     batch::{Delete, Insert, OnConflict, Update, args},
     db::Row,
     opaque::opaque,
@@ -85,6 +85,16 @@ static DONE: Delete = Delete {
     table: "outbox",
     keys: &["seq"],
 };
+static QUARANTINE: Update = Update {
+    table: "outbox",
+    key: 1,
+    sql: "UPDATE outbox SET quarantined_ts = $2, reason = $3 WHERE seq = $1",
+};
+static REPLAY: Update = Update {
+    table: "outbox",
+    key: 1,
+    sql: "UPDATE outbox SET quarantined_ts = NULL, reason = NULL WHERE seq = $1",
+};
 static TRIED: Update = Update {
     table: "outbox",
     key: 1,
@@ -128,6 +138,16 @@ pub fn done(batch: &mut Batch, seq: i64) {
     batch.delete(&DONE, args![seq]);
 }
 
+/// Sets a stanza aside that can never be sent: it stays for an operator and is not sent any more.
+pub fn quarantine(batch: &mut Batch, seq: i64, now: Millis, reason: &str) {
+    batch.update(&QUARANTINE, args![seq, now, reason]);
+}
+
+/// Has a stanza that was set aside sent again.
+pub fn replay(batch: &mut Batch, seq: i64) {
+    batch.update(&REPLAY, args![seq]);
+}
+
 /// Counts a try.
 pub fn tried(batch: &mut Batch, seq: i64) {
     batch.update(&TRIED, args![seq]);
@@ -141,7 +161,7 @@ pub async fn next(
     limit: u32,
 ) -> Result<Vec<Stanza>, Error> {
     let sql = "SELECT seq, login, peer, stanza_id, kind, stanza, event_id, attempts FROM outbox \
-               WHERE login = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+               WHERE login = $1 AND seq > $2 AND quarantined_ts IS NULL ORDER BY seq LIMIT $3";
     store.all(sql, args![login, after, limit], stanza).await
 }
 
@@ -163,14 +183,29 @@ pub async fn last(store: &Store, login: &str) -> Result<i64, Error> {
 
 /// Logins that have stanzas waiting, oldest first.
 pub async fn logins(store: &Store) -> Result<Vec<String>, Error> {
-    let sql = "SELECT login FROM outbox GROUP BY login ORDER BY MIN(seq)";
+    let sql =
+        "SELECT login FROM outbox WHERE quarantined_ts IS NULL GROUP BY login ORDER BY MIN(seq)";
     store.all(sql, vec![], |row| row.text(0)).await
+}
+
+/// How many of a login's stanzas wait for one receiver.
+pub async fn count_for(store: &Store, login: &str, peer: &str) -> Result<i64, Error> {
+    let sql =
+        "SELECT COUNT(*) FROM outbox WHERE login = $1 AND peer = $2 AND quarantined_ts IS NULL";
+    Ok(store
+        .one(sql, args![login, peer], |row| row.int(0))
+        .await?
+        .unwrap_or(0))
 }
 
 /// How many stanzas wait.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     Ok(store
-        .one("SELECT COUNT(*) FROM outbox", vec![], |row| row.int(0))
+        .one(
+            "SELECT COUNT(*) FROM outbox WHERE quarantined_ts IS NULL",
+            vec![],
+            |row| row.int(0),
+        )
         .await?
         .unwrap_or(0))
 }

@@ -18,7 +18,7 @@ static EVENTS: Update = Update {
 static MESSAGES: Update = Update {
     table: "messages",
     key: 0,
-    sql: "DELETE FROM messages WHERE ts < $1 AND status >= 20",
+    sql: "DELETE FROM messages WHERE ts < $1 AND (status > 0 OR gone = 1)",
 };
 static UNDECRYPTABLE: Update = Update {
     table: "undecryptable",
@@ -26,6 +26,26 @@ static UNDECRYPTABLE: Update = Update {
     sql: "DELETE FROM undecryptable WHERE last_ts < $1",
 };
 
+static INBOX: Update = Update {
+    table: "inbox",
+    key: 0,
+    sql: "DELETE FROM inbox WHERE received_ts < $1 AND state <> 'new'",
+};
+static OUTBOX: Update = Update {
+    table: "outbox",
+    key: 0,
+    sql: "DELETE FROM outbox WHERE quarantined_ts < $1",
+};
+static SENDS: Update = Update {
+    table: "sends",
+    key: 0,
+    sql: "DELETE FROM sends WHERE quarantined_ts < $1",
+};
+static QUARANTINE: Update = Update {
+    table: "quarantine",
+    key: 0,
+    sql: "DELETE FROM quarantine WHERE received_ts < $1",
+};
 static REPORTS: Update = Update {
     table: "reports",
     key: 0,
@@ -38,10 +58,18 @@ pub fn transactions(batch: &mut Batch, before: Millis) {
     batch.update(&EVENTS, args![before]);
 }
 
-/// Forgets messages older than `before` that reached the other side: receipts, edits and replies to them no longer find
-/// their counterpart.
+/// Forgets messages older than `before` that reached the other side, were refused or deleted: receipts, edits and replies to
+/// them no longer find their counterpart. One that still waits stays.
 pub fn messages(batch: &mut Batch, before: Millis) {
     batch.update(&MESSAGES, args![before]);
+}
+
+/// Forgets what was set aside before `before`, and events that came before it and whose keys never came.
+pub fn quarantine(batch: &mut Batch, before: Millis) {
+    batch.update(&INBOX, args![before]);
+    batch.update(&OUTBOX, args![before]);
+    batch.update(&SENDS, args![before]);
+    batch.update(&QUARANTINE, args![before]);
 }
 
 /// Forgets failures last seen before `before`.

@@ -202,7 +202,7 @@ pub async fn unsent_since(
 ) -> Result<Vec<Overdue>, Error> {
     let sql = "SELECT m.event_id, o.login, o.peer FROM outbox o JOIN messages m \
                ON m.login = o.login AND m.peer = o.peer AND m.stanza_id = o.stanza_id \
-               WHERE m.ts < $1 AND m.status = 0 AND m.direction = 'out' AND m.event_id IS NOT NULL \
+               WHERE m.ts < $1 AND m.status = 0 AND m.direction = 'out' AND o.quarantined_ts IS NULL AND m.event_id IS NOT NULL \
                AND NOT EXISTS (SELECT 1 FROM reports r WHERE r.about = m.event_id AND r.loud >= $2) \
                ORDER BY o.seq LIMIT $3";
     store.all(sql, args![before, loud, limit], overdue).await

@@ -63,7 +63,20 @@ pub struct Send {
     pub next_try_ts: Millis,
 }
 
-opaque!(NewSend, Send);
+/// What is known of an event without opening it.
+#[derive(Clone)]
+pub struct Head {
+    /// Position.
+    pub seq: i64,
+    /// Transaction id.
+    pub txn_id: String,
+    /// Matrix id of the login whose message this is.
+    pub login: Option<String>,
+    /// JID of the message's contact.
+    pub peer: Option<String>,
+}
+
+opaque!(NewSend, Send, Head);
 
 const TABLE: &str = "sends";
 static PUT: Insert = Insert {
@@ -93,6 +106,17 @@ static RETRY: Update = Update {
     table: TABLE,
     key: 1,
     sql: "UPDATE sends SET attempts = $2, next_try_ts = $3 WHERE seq = $1",
+};
+
+static QUARANTINE: Update = Update {
+    table: TABLE,
+    key: 1,
+    sql: "UPDATE sends SET quarantined_ts = $2, reason = $3 WHERE seq = $1",
+};
+static REPLAY: Update = Update {
+    table: TABLE,
+    key: 1,
+    sql: "UPDATE sends SET quarantined_ts = NULL, reason = NULL, attempts = 0, next_try_ts = 0 WHERE seq = $1",
 };
 
 /// Queues an event. Fails the batch if its transaction id is queued already.
@@ -146,9 +170,21 @@ pub fn retry(batch: &mut Batch, seq: i64, attempts: u32, next_try_ts: Millis) {
         .expect(1);
 }
 
+/// Sets an event aside that cannot be sent: it stays for an operator and no longer holds up its room. Fails the batch if it
+/// is gone.
+pub fn quarantine(batch: &mut Batch, seq: i64, now: Millis, reason: &str) {
+    batch.update(&QUARANTINE, args![seq, now, reason]).expect(1);
+}
+
+/// Has an event that was set aside sent again. Fails the batch if it is gone.
+pub fn replay(batch: &mut Batch, seq: i64) {
+    batch.update(&REPLAY, args![seq]).expect(1);
+}
+
 /// Rooms that have events waiting, oldest first.
 pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
-    let sql = "SELECT room_id FROM sends GROUP BY room_id ORDER BY MIN(seq)";
+    let sql =
+        "SELECT room_id FROM sends WHERE quarantined_ts IS NULL GROUP BY room_id ORDER BY MIN(seq)";
     store.all(sql, vec![], |row| row.text(0)).await
 }
 
@@ -161,8 +197,29 @@ pub async fn next(
 ) -> Result<Vec<Send>, Error> {
     let sql = "SELECT seq, txn_id, room_id, sender, device_id, method, event_type, target, content, ts, \
                login, peer, stanza_id, attempts, next_try_ts \
-               FROM sends WHERE room_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+               FROM sends WHERE room_id = $1 AND seq > $2 AND quarantined_ts IS NULL ORDER BY seq LIMIT $3";
     store.all(sql, args![room_id, after, limit], send).await
+}
+
+/// The same, as far as they can be known without being opened.
+pub async fn heads(
+    store: &Store,
+    room_id: &str,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Head>, Error> {
+    let sql = "SELECT seq, txn_id, login, peer FROM sends \
+               WHERE room_id = $1 AND seq > $2 AND quarantined_ts IS NULL ORDER BY seq LIMIT $3";
+    store
+        .all(sql, args![room_id, after, limit], |row| {
+            Ok(Head {
+                seq: row.int(0)?,
+                txn_id: row.text(1)?,
+                login: row.opt_text(2)?,
+                peer: row.opt_text(3)?,
+            })
+        })
+        .await
 }
 
 /// Whether the event of this message still waits in its room's queue.
@@ -172,7 +229,7 @@ pub async fn holds(
     peer: &str,
     stanza_id: &str,
 ) -> Result<bool, Error> {
-    let sql = "SELECT 1 FROM sends WHERE room_id = $1 AND peer = $2 AND stanza_id = $3 LIMIT 1";
+    let sql = "SELECT seq FROM sends WHERE room_id = $1 AND peer = $2 AND stanza_id = $3 AND quarantined_ts IS NULL LIMIT 1";
     Ok(store
         .one(sql, args![room_id, peer, stanza_id], |row| row.int(0))
         .await?
@@ -182,7 +239,11 @@ pub async fn holds(
 /// How many events wait.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     Ok(store
-        .one("SELECT COUNT(*) FROM sends", vec![], |row| row.int(0))
+        .one(
+            "SELECT COUNT(*) FROM sends WHERE quarantined_ts IS NULL",
+            vec![],
+            |row| row.int(0),
+        )
         .await?
         .unwrap_or(0))
 }

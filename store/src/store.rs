@@ -36,6 +36,26 @@ struct Inner {
     queue: Mutex<Option<mpsc::UnboundedSender<Job>>>,
     room: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    trouble: Trouble,
+}
+
+/// Why the last commit failed, if it was the database's fault.
+#[derive(Clone, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    /// Notes how a commit ended; says so in the log when that has changed.
+    pub(crate) fn note(&self, failure: Option<&Error>) {
+        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (failure, trouble.is_some()) {
+            (Some(error), false) => {
+                tracing::error!(%error, "the database takes no writes: nothing is acknowledged to anybody until it does");
+            }
+            (None, true) => tracing::info!("the database takes writes again"),
+            _ => {}
+        }
+        *trouble = failure.map(ToString::to_string);
+    }
 }
 
 impl Store {
@@ -46,7 +66,8 @@ impl Store {
     /// [`Error::Unavailable`] may pass (a PostgreSQL server that is not up yet).
     pub async fn open(config: &StoreConfig, key: SealingKey) -> Result<Self, Error> {
         let opened = open(config).await?;
-        let mut writer = Writer::new(opened.writing, opened.lock);
+        let trouble = Trouble::default();
+        let mut writer = Writer::new(opened.writing, opened.lock, trouble.clone());
         if let Err(error) = writer.connect().await {
             opened.readers.close().await;
             return Err(error);
@@ -60,6 +81,7 @@ impl Store {
                 queue: Mutex::new(Some(queue)),
                 room: Arc::new(Semaphore::new(config.queue.max(1))),
                 writer: Mutex::new(Some(tokio::spawn(writer.run(jobs)))),
+                trouble,
             }),
         };
         match store.identify().await {
@@ -157,6 +179,16 @@ impl Store {
         }
         self.inner.room.close();
         self.inner.readers.close().await;
+    }
+
+    /// Why the last commit failed, if that was the database's fault: its disk is full, it is locked, its server is away. `None`
+    /// after the next commit that succeeds. No content.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = &self.inner.trouble.0;
+        trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The engine behind this store.

@@ -8,14 +8,15 @@
 mod connection;
 mod plan;
 
-use std::fs::File;
+use std::{fs::File, panic::AssertUnwindSafe};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::warn;
 
 pub(crate) use self::connection::Writing;
 use self::{connection::Connection, plan::Planner};
-use crate::{Error, Fence, batch::Statement};
+use crate::{Error, Fence, batch::Statement, store::Trouble};
 
 /// Batches that may share one transaction.
 const GROUP_BATCHES: usize = 512;
@@ -33,13 +34,15 @@ pub(crate) struct Job {
 pub(crate) struct Writer {
     connection: Connection,
     planner: Planner,
+    trouble: Trouble,
     /// Nobody else may open the file before the last commit is done.
     _lock: Option<File>,
 }
 
 impl Writer {
-    pub(crate) fn new(writing: Writing, lock: Option<File>) -> Self {
+    pub(crate) fn new(writing: Writing, lock: Option<File>, trouble: Trouble) -> Self {
         Self {
+            trouble,
             planner: Planner::new(writing.engine()),
             connection: Connection::new(writing),
             _lock: lock,
@@ -63,8 +66,17 @@ impl Writer {
                 group.push(job);
             }
             refuse_fenced(&mut group);
-            if !group.is_empty() {
-                self.write(&mut group).await;
+            if group.is_empty() {
+                continue;
+            }
+            let written = AssertUnwindSafe(self.write(&mut group)).catch_unwind();
+            if written.await.is_err() {
+                // Nothing of it is known to be durable. The transaction ends with its connection.
+                self.connection.give_up();
+                let error = Error::Unavailable("the writer failed".to_owned());
+                group
+                    .drain(..)
+                    .for_each(|job| reply(job, Err(error.clone())));
             }
         }
         self.connection.close().await;
@@ -72,7 +84,10 @@ impl Writer {
 
     async fn write(&mut self, group: &mut Vec<Job>) {
         match self.together(group).await {
-            Ok(()) => group.drain(..).for_each(|job| reply(job, Ok(()))),
+            Ok(()) => {
+                self.trouble.note(None);
+                group.drain(..).for_each(|job| reply(job, Ok(())));
+            }
             Err(error @ (Error::Conflict(_) | Error::Database(_))) => {
                 if let [_] = group.as_slice() {
                     group
@@ -82,13 +97,16 @@ impl Writer {
                     self.one_by_one(group).await;
                 }
             }
-            Err(error) => {
-                warn!(batches = group.len(), %error, "commit failed");
-                group
-                    .drain(..)
-                    .for_each(|job| reply(job, Err(error.clone())));
-            }
+            Err(error) => self.failed(group, &error),
         }
+    }
+
+    fn failed(&self, group: &mut Vec<Job>, error: &Error) {
+        self.trouble.note(Some(error));
+        warn!(batches = group.len(), %error, "commit failed");
+        group
+            .drain(..)
+            .for_each(|job| reply(job, Err(error.clone())));
     }
 
     /// One transaction, statements merged.
@@ -119,17 +137,13 @@ impl Writer {
         let outcome = self.savepoints(group).await;
         match outcome {
             Ok(results) => {
+                self.trouble.note(None);
                 group
                     .drain(..)
                     .zip(results)
                     .for_each(|(job, result)| reply(job, result));
             }
-            Err(error) => {
-                warn!(batches = group.len(), %error, "commit failed");
-                group
-                    .drain(..)
-                    .for_each(|job| reply(job, Err(error.clone())));
-            }
+            Err(error) => self.failed(group, &error),
         }
     }
 

@@ -1,14 +1,20 @@
 //! Databases for tests of what lies below the bridge: a SQLite file in a temporary folder, or a database on a PostgreSQL
 //! server of this process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 use store::{SealingKey, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::postgres::Postgres;
+use crate::{Error, Result};
 
 /// An empty database of one test.
 #[derive(Debug)]
@@ -63,6 +69,17 @@ impl Database {
         self.folder.as_ref().map(TempDir::path)
     }
 
+    /// Runs statements on the database beside whoever has it open; `BYTES` in them is the type of binary columns.
+    ///
+    /// # Panics
+    ///
+    /// When one of them fails.
+    pub async fn execute(&self, statements: &str) {
+        execute(&self.url, statements)
+            .await
+            .expect("statements that the database takes");
+    }
+
     /// Opens the database with [`key`].
     ///
     /// # Panics
@@ -73,6 +90,85 @@ impl Database {
             .await
             .expect("an opened store")
     }
+}
+
+/// Runs statements on a database beside whoever has it open; `BYTES` in them is the type of binary columns.
+///
+/// # Errors
+///
+/// When the database cannot be reached, or refuses one of them.
+pub async fn execute(url: &str, statements: &str) -> Result<()> {
+    let result = match url.strip_prefix("sqlite:") {
+        Some(path) => {
+            let options = SqliteConnectOptions::new()
+                .filename(path)
+                .create_if_missing(true)
+                .busy_timeout(Duration::from_secs(60));
+            let mut connection = SqliteConnection::connect_with(&options)
+                .await
+                .map_err(failed)?;
+            let text = AssertSqlSafe(statements.replace("BYTES", "BLOB"));
+            let result = sqlx::raw_sql(text).execute(&mut connection).await.map(drop);
+            connection.close().await.map_err(failed)?;
+            result
+        }
+        None => {
+            let mut connection = PgConnection::connect(url).await.map_err(failed)?;
+            let text = AssertSqlSafe(statements.replace("BYTES", "BYTEA"));
+            let result = sqlx::raw_sql(text).execute(&mut connection).await.map(drop);
+            connection.close().await.map_err(failed)?;
+            result
+        }
+    };
+    result.map_err(failed)
+}
+
+/// How many rows of a table of a SQLite database fulfil a condition, beside whoever has it open.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub async fn count(url: &str, table: &str, condition: &str) -> Result<i64> {
+    let mut connection = reader(url).await?;
+    let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table} WHERE {condition}"));
+    let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await;
+    connection.close().await.map_err(failed)?;
+    count.map_err(failed)
+}
+
+/// The rows of each table of a SQLite database, beside whoever has it open.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub async fn count_rows(url: &str) -> Result<BTreeMap<String, i64>> {
+    let mut connection = reader(url).await?;
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let tables: Vec<String> = sqlx::query_scalar(tables)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    let mut rows = BTreeMap::new();
+    for table in tables {
+        let found = count(url, &table, "1 = 1").await?;
+        rows.insert(table, found);
+    }
+    Ok(rows)
+}
+
+async fn reader(url: &str) -> Result<SqliteConnection> {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(60));
+    SqliteConnection::connect_with(&options)
+        .await
+        .map_err(failed)
+}
+
+fn failed(error: sqlx::Error) -> Error {
+    Error::new(error.to_string())
 }
 
 /// The sealing key of all test databases.

@@ -64,11 +64,29 @@ impl Postgres {
     ///
     /// When it does not come back.
     pub async fn restart(&self) -> Result<()> {
+        self.stop()?;
+        self.go_on().await
+    }
+
+    /// Ends it at once, with all its connections.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told to.
+    pub fn stop(&self) -> Result<()> {
         let mut stop = as_server(&self.programs.join("pg_ctl"))?;
         stop.args(["stop", "--mode=immediate", "--silent", "-D"])
             .arg(self.folder.path().join("data"))
             .current_dir(self.folder.path());
-        process::output(&mut stop)?;
+        process::output(&mut stop).map(drop)
+    }
+
+    /// Starts it again after [`Postgres::stop`], with the same data and port.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get ready.
+    pub async fn go_on(&self) -> Result<()> {
         *self.lock() = launch(&self.programs, self.folder.path(), self.port)?;
         self.ready().await
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
-use store::{Error, Store, ghosts, inbox, logins, outbox, sends};
+use store::{Error, Store, ghosts, inbox, logins, outbox, quarantine, sends};
 
 /// How much there is, and how much waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,12 +16,15 @@ pub struct Status {
     pub inbox: i64,
     /// Of these, events that wait for their key.
     pub waiting_for_keys: i64,
-    /// Events that were set aside because they could not be handled.
+    /// What was set aside because it could not be handled, on all ways.
     pub quarantined: i64,
     /// Stanzas that the gatekeeper has not accepted yet.
     pub outbox: i64,
     /// Events that the homeserver has not accepted yet.
     pub sends: i64,
+    /// Why the database takes no writes, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 impl Status {
@@ -41,9 +44,10 @@ impl Status {
             ghosts: ghosts::count(store).await?,
             inbox: inbox::count(store, inbox::State::New).await? + waiting_for_keys,
             waiting_for_keys,
-            quarantined: inbox::count(store, inbox::State::Quarantined).await?,
+            quarantined: quarantine::count(store).await?,
             outbox: outbox::count(store).await?,
             sends: sends::count(store).await?,
+            trouble: store.trouble(),
         })
     }
 
@@ -57,9 +61,10 @@ impl Status {
         set("gatehouse_ghosts", self.ghosts);
         set("gatehouse_inbox_events", self.inbox);
         set("gatehouse_inbox_waiting_for_keys", self.waiting_for_keys);
-        set("gatehouse_inbox_quarantined", self.quarantined);
+        set("gatehouse_quarantined", self.quarantined);
         set("gatehouse_outbox_stanzas", self.outbox);
         set("gatehouse_sends", self.sends);
+        set("gatehouse_database_trouble", self.trouble.is_some().into());
         for (state, count) in &self.logins {
             let count = u32::try_from(*count).unwrap_or(u32::MAX);
             metrics::gauge!("gatehouse_logins", "state" => state.clone()).set(count);
@@ -79,6 +84,9 @@ impl fmt::Display for Status {
         } else {
             logins.join(", ")
         };
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "takes no writes: {trouble}")?;
+        }
         writeln!(f, "users:           {logins}")?;
         writeln!(f, "ghosts:          {}", self.ghosts)?;
         writeln!(
@@ -88,7 +96,11 @@ impl fmt::Display for Status {
         )?;
         writeln!(f, "to Matrix:       {} to send", self.sends)?;
         writeln!(f, "to WhatsApp:     {} to send", self.outbox)?;
-        write!(f, "set aside:       {}", self.quarantined)
+        write!(f, "set aside:       {}", self.quarantined)?;
+        if self.quarantined > 0 {
+            write!(f, " (see `gatehouse replay --list`)")?;
+        }
+        Ok(())
     }
 }
 

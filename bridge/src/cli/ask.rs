@@ -9,9 +9,10 @@ use store::{SealingKey, Store, StoreConfig};
 
 use super::Failure;
 use crate::{
-    admin::{About, Departure, STATUS_PATH, Status, USERS_PATH, User},
+    admin::{About, Departure, REPLAY_PATH, STATUS_PATH, Status, USERS_PATH, User},
     client,
     config::Config,
+    quarantine::{self, Listed, Selection},
     registration::Registration,
 };
 
@@ -66,6 +67,53 @@ pub(super) async fn leave(
         "no bridge runs that could tell WhatsApp; start it with `gatehouse run`, then do this again"
             .into()
     })
+}
+
+/// What is set aside.
+pub(super) async fn set_aside(
+    config: &Config,
+    registration: &Registration,
+    selection: &Selection,
+) -> Result<Vec<Listed>, Failure> {
+    let query = match selection {
+        Selection::One(id) => vec![("one", id.as_str())],
+        Selection::Room(id) => vec![("room", id.as_str())],
+        Selection::All => vec![],
+    };
+    let request = client::client()?
+        .get(address(config, REPLAY_PATH))
+        .query(&query)
+        .timeout(TIMEOUT);
+    match answer(config, registration, request).await? {
+        Some(listed) => Ok(listed),
+        None => {
+            let store = open(config).await?;
+            let listed = quarantine::list(&store, selection).await;
+            store.close().await;
+            Ok(listed?)
+        }
+    }
+}
+
+/// Brings back what was set aside; the running bridge does it, or the database is marked.
+pub(super) async fn replay(
+    config: &Config,
+    registration: &Registration,
+    selection: &Selection,
+) -> Result<Vec<Listed>, Failure> {
+    let request = client::client()?
+        .post(address(config, REPLAY_PATH))
+        .json(selection)
+        .timeout(TIMEOUT);
+    match answer(config, registration, request).await? {
+        Some(brought) => Ok(brought),
+        None => {
+            let store = open(config).await?;
+            let brought = quarantine::replay(&store, selection).await;
+            store.close().await;
+            Ok(brought?)
+        }
+    }
 }
 
 /// What the running bridge says; nothing if none runs.

@@ -144,6 +144,11 @@ impl Config {
             );
         }
         problems.at_least_one("database.connections", self.database.connections as usize);
+        problems.at_least_one("database.keep_seconds", self.database.keep_seconds as usize);
+        problems.at_least_one(
+            "database.prune_seconds",
+            self.database.prune_seconds as usize,
+        );
     }
 
     fn check_media(&self, problems: &mut Problems) {
@@ -201,6 +206,7 @@ impl Config {
         problems.at_least_one("limits.text_chars", self.limits.text_chars);
         problems.at_least_one("limits.workers", self.limits.workers);
         problems.at_least_one("limits.open_machines", self.limits.open_machines);
+        problems.at_least_one("limits.tries", self.limits.tries as usize);
     }
 }
 

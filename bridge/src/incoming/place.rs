@@ -183,10 +183,7 @@ impl Work<'_> {
             return Ok(None);
         };
         if message.event_id.is_none() && self.is_on_its_way(&message).await? {
-            return Err(Hold {
-                after: None,
-                reason: "what it is about is not in the room yet".to_owned(),
-            });
+            return Err(Hold::until("what it is about is not in the room yet"));
         }
         Ok(Some(message))
     }

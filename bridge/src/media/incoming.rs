@@ -378,10 +378,9 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, B
     };
     failpoints::pass!("fetching.uploaded");
     let Some(keys) = keys else {
-        return Err(Broken::File(Hold {
-            after: None,
-            reason: "the homeserver took a file before it was whole".to_owned(),
-        }));
+        return Err(Broken::File(Hold::until(
+            "the homeserver took a file before it was whole",
+        )));
     };
     Ok(Attached {
         file: keys.file(url),
@@ -390,10 +389,10 @@ async fn carry(core: &Core, ghost: &Puppet, media: &Media) -> Result<Attached, B
 }
 
 fn unanswered(status: StatusCode) -> Broken {
-    Broken::File(Hold {
-        after: None,
-        reason: format!("the media server answers {}", status.as_u16()),
-    })
+    Broken::File(Hold::until(&format!(
+        "the media server answers {}",
+        status.as_u16()
+    )))
 }
 
 /// What is wrong with a file, or with us.
@@ -436,10 +435,7 @@ async fn pump(
     loop {
         let piece = response.chunk().await.map_err(|error| {
             tracing::debug!(error = %error.without_url(), "a file broke off");
-            Broken::File(Hold {
-                after: None,
-                reason: "the media server broke a file off".to_owned(),
-            })
+            Broken::File(Hold::until("the media server broke a file off"))
         })?;
         let Some(piece) = piece else { break };
         decryptor.update(&piece, &mut plain).map_err(verdict)?;

@@ -153,10 +153,7 @@ async fn hosted(core: &Core, login: &str, event_id: &str) -> Result<Option<Read>
         core.store.commit(batch).await?;
         return Ok(None);
     }
-    let damaged = || Hold {
-        after: None,
-        reason: "a stored file's keys are damaged".to_owned(),
-    };
+    let damaged = || Hold::damaged("a stored file's keys are damaged");
     let (key, sha256) = row.keys.split_first_chunk::<32>().ok_or_else(damaged)?;
     let sums = Sums {
         sha256: sha256.try_into().map_err(|_| damaged())?,

@@ -297,10 +297,9 @@ async fn find(
     };
     if waiting {
         // The homeserver may have an event whose id was not written down before a crash.
-        return Err(Hold {
-            after: None,
-            reason: "an event is about another one that is not written yet".to_owned(),
-        });
+        return Err(Hold::until(
+            "an event is about another one that is not written yet",
+        ));
     }
     Ok(None)
 }

@@ -33,9 +33,10 @@ pub(super) fn trouble(report: &NewReport) -> Option<Value> {
         (Kind::Note, _) => return None,
         (Kind::Waiting, _) => "PENDING",
         // Sending it again may help.
-        (Kind::Failed, Reason::NotJoined | Reason::Unusable | Reason::Unanswered) => {
-            "FAIL_RETRIABLE"
-        }
+        (
+            Kind::Failed,
+            Reason::NotJoined | Reason::Unusable | Reason::Unanswered | Reason::SetAside,
+        ) => "FAIL_RETRIABLE",
         (Kind::Failed, Reason::Unsupported | Reason::Unshown | Reason::Refused | Reason::NoKey) => {
             "FAIL_PERMANENT"
         }
@@ -47,6 +48,7 @@ pub(super) fn trouble(report: &NewReport) -> Option<Value> {
         Reason::Refused | Reason::Unusable => "m.foreign_network_error",
         Reason::NotJoined => "m.no_permission",
         Reason::Unanswered => "m.bridge_unavailable",
+        Reason::SetAside => "m.event_not_handled",
     }
     .into();
     content["message"] = sentence(report, reason).into();

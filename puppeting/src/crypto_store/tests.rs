@@ -16,7 +16,7 @@ use ruma::{UserId, device_id, events::room::message::RoomMessageEventContent, ro
 use store::{Batch, Secret, Store, crypto, crypto::Change, inbox};
 use tests::database::Database;
 
-use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes};
+use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes, prune_room_keys};
 
 impl SqlCryptoStore {
     /// The suite asks for it.
@@ -194,6 +194,45 @@ async fn old_message_hashes_are_pruned() {
         assert_eq!(keys.is_message_known(&hash("one")).await.unwrap(), known);
     }
     assert!(keys.get_custom_value("kept").await.unwrap().is_some());
+    store.close().await;
+}
+
+/// A room key goes when it is old by the upkeep's own dates; what else the device has stays.
+#[tokio::test]
+async fn old_room_keys_are_pruned() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    let put = |kind, k2: &str| Change::Put {
+        kind,
+        object: crypto::Object {
+            k1: "!room:example.org".to_owned(),
+            k2: k2.to_owned(),
+            value: Secret::new(*b"{}"),
+            tag: String::new(),
+            flag: 0,
+        },
+    };
+    let account = account(user_id!("@whatsapp_1:example.org"), device_id!("DEVICE"));
+    let count = async |kind| crypto::all(&store, &account, kind).await.unwrap().len();
+    keys.save(vec![put(kind::INBOUND, "old"), put(kind::SESSION, "kept")])
+        .await
+        .unwrap();
+    keys.flush().await.unwrap();
+    let upkeep = async |now, before| {
+        let mut batch = Batch::new();
+        prune_room_keys(&mut batch, now, before);
+        store.commit(batch).await.unwrap();
+    };
+    upkeep(100, 50).await;
+    assert_eq!(count(kind::INBOUND).await, 1);
+    keys.save(vec![put(kind::INBOUND, "new")]).await.unwrap();
+    keys.flush().await.unwrap();
+    upkeep(200, 150).await;
+    let left = crypto::all(&store, &account, kind::INBOUND).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].k2, "new");
+    assert_eq!(count(kind::SESSION).await, 1);
     store.close().await;
 }
 

@@ -99,6 +99,11 @@ impl Connection {
         })
     }
 
+    /// Drops the connection, whatever it was at.
+    pub(super) fn give_up(&mut self) {
+        self.session = None;
+    }
+
     pub(super) async fn rollback(&mut self) {
         if let Err(error) = self.control("ROLLBACK").await {
             warn!(%error, "cannot roll back; connecting anew");

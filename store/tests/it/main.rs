@@ -5,9 +5,11 @@ mod erasing;
 mod fence;
 mod media;
 mod opening;
+mod quarantine;
 mod queues;
 mod records;
 mod reports;
+mod schemas;
 mod writing;
 
 /// Runs async tests of the shape `async fn name(database: Database)` on SQLite and on PostgreSQL.

@@ -204,10 +204,7 @@ impl Work<'_> {
         about.retain(|row| row.direction == Direction::In);
         for row in &about {
             if row.event_id.is_none() && self.is_on_its_way(row).await? {
-                return Err(Hold {
-                    after: None,
-                    reason: "what it replaces is not in the room yet".to_owned(),
-                });
+                return Err(Hold::until("what it replaces is not in the room yet"));
             }
         }
         Ok(about)

@@ -61,6 +61,16 @@ async fn a_status_only_moves_on(database: Database) {
             .is_some(),
         "not delivered yet"
     );
+    commit(&store, |batch| {
+        messages::set_gone(batch, LOGIN, PEER, "2");
+        prune::messages(batch, 2);
+    })
+    .await;
+    assert_eq!(
+        messages::count(&store).await.unwrap(),
+        0,
+        "deleted before it went"
+    );
     store.close().await;
 }
 

@@ -1,0 +1,53 @@
+//! A wall clock that jumps.
+
+use tests::scratch::Scratch;
+use tests::shim::Shim;
+
+use super::*;
+
+#[tokio::test]
+async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
+    let scratch = Scratch::new("shim")?;
+    let shim = Shim::new(scratch.path())?;
+    let mut options = Options::default();
+    options.gatehouse.environment = shim.environment().to_vec();
+    let stack = Stack::start("clock", options).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "anna", "+4915100000021").await?;
+        // Five hours on, then three days back, which is before the first message; then right again.
+        for (round, seconds) in [5 * 3600, -3 * 24 * 3600, 0].into_iter().enumerate() {
+            shim.clock(seconds)?;
+            stack.sandbox.advance_clock(3600).await?;
+            let (there, back) = (format!("there {round}"), format!("back {round}"));
+            let event = chat.client.send(&chat.room, &there).await?;
+            chat.on_phone(&there).await?;
+            let id = chat.phone.send(chat.me(), &back).await?;
+            chat.seen(&back).await?;
+            chat.phone
+                .wait_for_status(chat.me(), &id, "delivered")
+                .await?;
+            chat.client
+                .wait_for(&chat.room, "the status of a message", |each| {
+                    each.relates("m.reference", &event) && each.content["status"] == "SUCCESS"
+                })
+                .await?;
+            // A new room key, and a message that comes before it is known.
+            stack.gatehouse.freeze();
+            chat.client.discard_session(&chat.room).await?;
+            let late = format!("late {round}");
+            chat.client.send(&chat.room, &late).await?;
+            stack.gatehouse.thaw();
+            chat.on_phone(&late).await?;
+        }
+        let expected = [
+            "hello", "there 0", "late 0", "there 1", "late 1", "there 2", "late 2",
+        ];
+        assert_eq!(chat.texts_on_phone().await?, expected);
+        let expected = ["hello to you", "back 0", "back 1", "back 2"];
+        assert_eq!(chat.texts_in_room().await?, expected);
+        assert_eq!(status(&stack)?["quarantined"], 0);
+        Ok(())
+    }
+    .await;
+    explained(&stack, result)
+}

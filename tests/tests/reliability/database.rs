@@ -1,0 +1,182 @@
+//! A database that takes no writes: nobody is acknowledged, the operator sees it, and it goes on by itself.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tests::http;
+use tests::postgres::Postgres;
+use tests::scratch::Scratch;
+use tests::shim::Shim;
+
+use super::*;
+
+/// What breaks the database, and mends it.
+trait Break {
+    async fn begin(&mut self) -> Result<()>;
+    async fn end(&mut self) -> Result<()>;
+}
+
+/// Both sides write while the database takes nothing; then everything arrives once and in order, without a restart.
+async fn outage(stack: &Stack, chat: &Chat, fault: &mut impl Break) -> Result<()> {
+    let pid = stack.gatehouse.pid();
+    fault.begin().await?;
+    let out = ["one", "two", "three"];
+    let back = ["four", "five", "six"];
+    for (text, answer) in out.iter().zip(back) {
+        chat.client.send(&chat.room, text).await?;
+        chat.phone.send(chat.me(), answer).await?;
+    }
+    let log = || async {
+        Ok(stack
+            .gatehouse
+            .log()?
+            .contains("the database takes no writes")
+            .then_some(()))
+    };
+    wait::until("word of it in the log", PATIENCE * 2, log).await?;
+    let ready = format!(
+        "{}/_matrix/mau/ready",
+        stack.gatehouse.ports().appservice_url()
+    );
+    let answers = |wanted: u16| {
+        let ready = &ready;
+        async move {
+            let answer = http::client()?.get(ready).send().await?;
+            Ok((answer.status().as_u16() == wanted).then_some(()))
+        }
+    };
+    wait::until("not to be ready", PATIENCE, || answers(503)).await?;
+    // Nothing was taken from the gatekeeper.
+    let user = stack.sandbox.partner_user(chat.me()).await?;
+    assert!(
+        user.is_some_and(|user| user["mailbox"].as_u64() >= Some(back.len() as u64)),
+        "the gatekeeper keeps what is not written"
+    );
+    fault.end().await?;
+    wait::until("to be ready again", PATIENCE * 2, || answers(200)).await?;
+    chat.seen("six").await?;
+    chat.on_phone("three").await?;
+    let mut expected = vec!["hello".to_owned()];
+    expected.extend(out.map(str::to_owned));
+    assert_eq!(chat.texts_on_phone().await?, expected);
+    let mut expected = vec!["hello to you".to_owned()];
+    expected.extend(back.map(str::to_owned));
+    assert_eq!(chat.texts_in_room().await?, expected);
+    assert_eq!(stack.gatehouse.pid(), pid, "it did not end");
+    assert!(stack.gatehouse.is_running());
+    assert!(status(stack)?.get("trouble").is_none());
+    Ok(())
+}
+
+enum Disk<'a> {
+    Full(&'a Shim),
+    DoesNotSync(&'a Shim),
+}
+
+impl Disk<'_> {
+    fn set(&self, on: bool) -> Result<()> {
+        match self {
+            Self::Full(shim) => shim.disk_full(on),
+            Self::DoesNotSync(shim) => shim.sync_fails(on),
+        }
+    }
+}
+
+impl Break for Disk<'_> {
+    async fn begin(&mut self) -> Result<()> {
+        self.set(true)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.set(false)
+    }
+}
+
+#[tokio::test]
+async fn a_full_or_broken_disk_loses_nothing() -> Result<()> {
+    let scratch = Scratch::new("shim")?;
+    let shim = Shim::new(scratch.path())?;
+    let mut options = Options::default();
+    options.gatehouse.environment = shim.environment().to_vec();
+    let stack = Stack::start("database-disk", options).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "anna", "+4915100000011").await?;
+        outage(&stack, &chat, &mut Disk::Full(&shim)).await?;
+        let text = stack.gatehouse.log()?;
+        assert!(text.contains("disk is full"), "says why: {text}");
+        let chat = Chat::with(&stack, chat.client, "+4915100000012").await?;
+        outage(&stack, &chat, &mut Disk::DoesNotSync(&shim)).await
+    }
+    .await;
+    explained(&stack, result)
+}
+
+/// Another program that holds the database.
+struct Locked {
+    file: std::path::PathBuf,
+    holder: Option<SqliteConnection>,
+}
+
+impl Break for Locked {
+    async fn begin(&mut self) -> Result<()> {
+        let options = SqliteConnectOptions::new()
+            .filename(&self.file)
+            .busy_timeout(Duration::from_secs(60));
+        let failed = |error: sqlx::Error| Error::new(error.to_string());
+        let mut holder = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(failed)?;
+        holder.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
+        self.holder = Some(holder);
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        match self.holder.take() {
+            Some(holder) => holder
+                .close()
+                .await
+                .map_err(|error| Error::new(error.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_locked_database_loses_nothing() -> Result<()> {
+    let stack = Stack::start("database-locked", Options::default()).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "berta", "+4915100000013").await?;
+        let mut fault = Locked {
+            file: stack.gatehouse.folder().join("gatehouse.db"),
+            holder: None,
+        };
+        outage(&stack, &chat, &mut fault).await
+    }
+    .await;
+    explained(&stack, result)
+}
+
+impl Break for &Postgres {
+    async fn begin(&mut self) -> Result<()> {
+        Postgres::stop(self)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        Postgres::go_on(self).await
+    }
+}
+
+#[tokio::test]
+async fn a_postgresql_server_that_is_restarted_loses_nothing() -> Result<()> {
+    let postgres = Postgres::start().await?;
+    let mut options = Options::default();
+    options.gatehouse.database = Some(postgres.database("gatehouse")?);
+    let stack = Stack::start("database-postgresql", options).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "clara", "+4915100000014").await?;
+        outage(&stack, &chat, &mut &postgres).await
+    }
+    .await;
+    explained(&stack, result)
+}
