@@ -17,7 +17,7 @@ use crate::stack::Stack;
 use crate::{Error, Result};
 
 /// How long somebody tries to do something while the servers are away.
-const PERSISTENCE: Duration = Duration::from_secs(900);
+const PERSISTENCE: Duration = Duration::from_secs(3600);
 
 /// All chats of a run.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Actors {
     ///
     /// # Errors
     ///
-    /// When an act cannot be done for a quarter of an hour.
+    /// When an act cannot be done for an hour.
     pub async fn act(&self, pause: Option<Duration>) -> Result<()> {
         let sides = u32::try_from(self.chats.len() * 2).unwrap_or(u32::MAX);
         let pause = pause.map(|pause| pause * sides);
