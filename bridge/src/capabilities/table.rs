@@ -185,7 +185,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("whole; a text that is too long is refused, never cut"),
         without: None,
-        to_matrix: full("whole"),
+        to_matrix: full("whole; as a file where it is too long for an event"),
     },
     Row {
         feature: Feature::Formatting,

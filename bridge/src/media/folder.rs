@@ -279,12 +279,12 @@ mod tests {
         let reference = Reference::random().unwrap();
         let part = base.path().join(format!("{}.part", reference.as_str()));
         std::fs::write(&part, "half").unwrap();
-        std::fs::write(base.path().join("README"), "not ours").unwrap();
+        std::fs::write(base.path().join("unrelated"), "not ours").unwrap();
         std::fs::write(base.path().join(reference.as_str()), "whole").unwrap();
         assert_eq!(folder.sweep_unfinished().await.unwrap(), 1);
         assert_eq!(
             names(base.path()),
-            [reference.as_str(), "README"].map(str::to_owned)
+            [reference.as_str(), "unrelated"].map(str::to_owned)
         );
         let old = folder.older_than(Duration::ZERO).await.unwrap();
         assert_eq!(old, [reference]);

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     core::{Core, Wake},
     passes::Hold,
-    translate::media::{Attachment, Source},
+    translate::media::{Attachment, Source, blurred},
 };
 
 /// Milliseconds of a day.
@@ -249,6 +249,10 @@ async fn try_carry(
         Some(source) => small_picture(&ghost, source).await,
         None => None,
     };
+    let thumbnail = thumbnail.or_else(|| {
+        let hash = attachment.blurhash.as_deref()?;
+        blurred(hash, attachment.width, attachment.height)
+    });
     let reference = failpoints::around!("hosting.file", file.finish().await)?;
     let mut keys = Zeroizing::new([0; 64]);
     keys.iter_mut()

@@ -1,10 +1,12 @@
 //! Files: what a Matrix event with a file becomes on WhatsApp, and the other way round. The files themselves are carried
 //! by [`crate::media`]; here is only what is said about them.
 
+mod blurred;
 mod to_matrix;
 mod to_whatsapp;
 
 pub use self::{
+    blurred::blurred,
     to_matrix::{Attached, Uploaded, event, file_name, long_text, vcards},
     to_whatsapp::{Attachment, Source, attachment},
 };

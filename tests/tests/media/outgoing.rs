@@ -43,7 +43,10 @@ async fn to_whatsapp(stack: &Stack) -> Result<()> {
 
     // A video and a GIF.
     let file = client.upload_generated(300_000, "video").await?;
-    let info = json!({ "mimetype": "video/mp4", "w": 320, "h": 240, "duration": 61_400 });
+    let info = json!({
+        "mimetype": "video/mp4", "w": 320, "h": 240, "duration": 61_400,
+        "xyz.amorgan.blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+    });
     chat.send("m.room.message", attached("m.video", "v.mp4", &file, info))
         .await?;
     let shown = chat.file_on_phone("the video", &file.sha256).await?;
@@ -52,6 +55,11 @@ async fn to_whatsapp(stack: &Stack) -> Result<()> {
         (&json!("video"), &json!(61))
     );
     assert_eq!(shown["caption"], Value::Null);
+    let blurred = shown["thumbnail_base64"].as_str().unwrap_or_default();
+    assert!(
+        blurred.starts_with("/9j/"),
+        "a JPEG of the blurhash: {blurred}"
+    );
     let file = client.upload_generated(16, "gif").await?;
     let info = json!({ "mimetype": "video/mp4", "fi.mau.gif": true });
     chat.send("m.room.message", attached("m.video", "g.mp4", &file, info))

@@ -53,6 +53,8 @@ pub struct Attachment {
     pub size: Option<u64>,
     /// Where a small picture of it is.
     pub thumbnail: Option<Source>,
+    /// The blurhash of pictures and films.
+    pub blurhash: Option<String>,
 }
 
 impl Attachment {
@@ -154,6 +156,10 @@ fn read(
         source: source(content, "file", "url").ok_or(Refusal::NoFile)?,
         size,
         thumbnail: source(info, "thumbnail_file", "thumbnail_url"),
+        blurhash: info["xyz.amorgan.blurhash"]
+            .as_str()
+            .filter(|_| framed)
+            .map(str::to_owned),
     })
 }
 
