@@ -251,7 +251,7 @@ async fn renew(
         Ok(()) => {
             let mut batch = Batch::new();
             session.save(&mut batch, core.now());
-            failpoints::around!("retry.session.commit", core.store.commit(batch).await)?;
+            core.store.commit(batch).await?;
         }
         Err(error) => {
             tracing::warn!(login = %core.log_id(login), %error, "a session could not be renewed")

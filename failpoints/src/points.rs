@@ -174,10 +174,6 @@ pub const ALL: &[Place] = &[
     step("receipt.ack", "the ack of a receipt"),
     step("seen.send", "the read marker that a ghost sets"),
     place("retry.come", "a retry receipt has come"),
-    step(
-        "retry.session.commit",
-        "the commit of a session renewed for a retry receipt",
-    ),
     step("retry.commit", "the commit of a message encrypted anew"),
     step("retry.ack", "the ack of a retry receipt"),
     step("identity.commit", "the commit of a contact's new identity"),

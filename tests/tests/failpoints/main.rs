@@ -53,7 +53,7 @@ fn scenes_of(point: &str) -> &'static [Scene] {
             &[FirstThere, FirstHere]
         }
         _ if step.starts_with("ghost.") => &[FirstThere, FirstHere],
-        "retry.come" | "retry.session.commit" | "retry.commit" | "retry.ack" => &[RetryThere],
+        "retry.come" | "retry.commit" | "retry.ack" => &[RetryThere],
         "retry.ask" | "retry.keys.commit" => &[RetryHere],
         "placeholder.send" | "placeholder.commit" => &[Placeholder],
         "botroom.create" => &[Stranger],

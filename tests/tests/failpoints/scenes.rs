@@ -398,10 +398,13 @@ impl Stage {
     async fn retry_here(&self, n: usize) -> Result<()> {
         let sandbox = &self.stack.sandbox;
         sandbox.faults(json!({"corrupt": 1.0})).await?;
-        let said = self.talk.say(&format!("[{n}] damaged")).await;
+        let damaged = format!("[{n}] damaged");
+        let said = self.talk.say(&damaged).await;
         let risen = self.risen().await;
         sandbox.faults(json!({"reset": true})).await?;
         said.and(risen.map(|()| String::new()))?;
+        // What has to be asked for again may come after what was written later.
+        self.talk.event_of(&damaged).await?;
         self.talk.say(&format!("[{n}b] whole")).await.map(drop)
     }
 
