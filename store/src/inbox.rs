@@ -314,11 +314,11 @@ pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
     store.all(sql, vec![], |row| row.text(0)).await
 }
 
-/// Rooms of a login's portals, present and former, that have events waiting.
+/// Rooms of a login's portals, present and former, and those that are to become one of its, that have events waiting.
 pub async fn rooms_of(store: &Store, login: &str) -> Result<Vec<String>, Error> {
     store
         .all(
-            "SELECT DISTINCT room_id FROM inbox WHERE state <> 'quarantined' AND (\
+            "SELECT DISTINCT room_id FROM inbox WHERE state <> 'quarantined' AND (sender = $1 OR \
              room_id IN (SELECT room_id FROM portals WHERE login = $1) OR \
              room_id IN (SELECT former_rooms.room_id FROM former_rooms \
              JOIN portals ON portals.id = former_rooms.portal WHERE portals.login = $1))",

@@ -111,7 +111,10 @@ async fn strike(stage: &Stage, point: &str, scene: Scene) -> Result<Row> {
         died.map(|()| begin)
     };
     let (begin, acted) = tokio::join!(death, stage.act(scene));
-    let begin = begin?;
+    let begin = match (begin, &acted) {
+        (Err(error), Err(scene)) => return Err(Error::new(format!("{error}; the scene: {scene}"))),
+        (begin, _) => begin?,
+    };
     row.killed = true;
     let (findings, details) = match acted {
         Ok(()) => stage.settle(PATIENCE).await?,

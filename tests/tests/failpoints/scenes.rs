@@ -181,10 +181,17 @@ impl Stage {
     /// What must be before the scene.
     pub(crate) async fn prepare(&self, scene: Scene) -> Result<()> {
         self.plays_in(&self.talk);
-        if scene == Scene::Start {
-            self.stack.gatehouse.stop().await?;
+        match scene {
+            Scene::Start => self.stack.gatehouse.stop().await.map(drop),
+            Scene::RetryHere | Scene::Placeholder => {
+                // A phone that has an answer sends short messages: the damage hits what is encrypted, not the keys before it.
+                let text = format!("[{}] answered", self.next());
+                self.talk.write(&text).await?;
+                let me = self.talk.me();
+                self.talk.phone.wait_for_text(me, &text).await.map(drop)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Plays a scene. Whatever fails because gatehouse is dead is tried again.
