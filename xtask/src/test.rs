@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use tests::{Error, Result, binaries, cache, client, synapse, web};
+use tests::{Error, Result, binaries, cache, client, stock, synapse, web};
 
 use crate::{distribution, prerequisites, steps};
 
@@ -37,6 +37,7 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
     distribution::install()?;
     synapse::install()?;
     client::install()?;
+    stock::install()?;
     web::install()?;
     // Built as they are for use, before the tests that start them.
     let programs = binaries::build()?;
