@@ -315,8 +315,9 @@ async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) ->
         return Ok(());
     }
     match core.portal_of(room).await? {
-        Some(portal) => outgoing::handle(core, &portal, events).await,
-        None => management::handle(core, room, events).await,
+        // Boxed: each is large, and this one waits within others.
+        Some(portal) => Box::pin(outgoing::handle(core, &portal, events)).await,
+        None => Box::pin(management::handle(core, room, events)).await,
     }
 }
 

@@ -216,7 +216,7 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
         placeholders::put(core, &chat.0, &chat.1).await;
     }
     if core.incoming.is_brought_back(&chat)
-        && let Err(hold) = caught(again(core, &chat)).await
+        && let Err(hold) = caught(Box::pin(again(core, &chat))).await
     {
         tracing::warn!(
             login = %core.log_id(&chat.0), reason = %hold.reason,
@@ -242,7 +242,8 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
         }
         let first = messages.first().cloned();
         let alone = messages.len() == 1;
-        match caught(handle(core, &chat.0, &chat.1, messages)).await {
+        // Boxed, because it is large.
+        match caught(Box::pin(handle(core, &chat.0, &chat.1, messages))).await {
             Ok(count) => {
                 core.incoming.finished(&chat, count);
             }
@@ -320,7 +321,9 @@ async fn handle_one(
     peer: &str,
     message: IncomingMessage,
 ) -> Result<(), Hold> {
-    handle(core, login, peer, vec![message]).await.map(drop)
+    Box::pin(handle(core, login, peer, vec![message]))
+        .await
+        .map(drop)
 }
 
 /// Handles messages of one contact, oldest first; says how many from the front are done.
