@@ -83,11 +83,14 @@ async fn fade(core: &Arc<Core>, row: &Fading) -> Result<bool, Hold> {
     let mut gone = messages::about(&core.store, login, peer, &row.stanza_id).await?;
     gone.retain(|about| about.kind == Kind::Edit && about.direction == Direction::In);
     gone.push(message);
-    for part in gone.iter().filter(|part| !part.gone) {
-        if part.event_id.is_none()
-            && sends::holds(&core.store, &part.room_id, peer, &part.stanza_id).await?
-        {
-            return Ok(false);
+    for mut part in gone.into_iter().filter(|part| !part.gone) {
+        if part.event_id.is_none() {
+            if sends::holds(&core.store, &part.room_id, peer, &part.stanza_id).await? {
+                return Ok(false);
+            }
+            // It may have arrived between the two looks.
+            let now = messages::get(&core.store, login, peer, &part.stanza_id).await?;
+            part = now.unwrap_or(part);
         }
         messages::set_gone(&mut batch, login, peer, &part.stanza_id);
         if let Some(event) = part.event_id.as_deref() {

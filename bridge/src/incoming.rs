@@ -442,6 +442,13 @@ impl Chatting<'_> {
         } = *self;
         let (login, peer) = (&portal.login, &portal.peer);
         let mut unread = undecryptable::of_chat(&core.store, login, peer).await?;
+        let may_stand =
+            |stanza: &IncomingMessage| placeholders::may_be_sent(core, unread.get(&stanza.id));
+        if fresh.iter().any(may_stand) {
+            // A crash came between a placeholder and the note of its event: the same request tells the event.
+            placeholders::try_put(core, login, peer).await?;
+            unread = undecryptable::of_chat(&core.store, login, peer).await?;
+        }
         self.leave_behind(fresh, &mut unread).await?;
         let mut work = Work {
             core,

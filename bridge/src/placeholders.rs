@@ -6,10 +6,15 @@ use gatekeeper::message::Body;
 use puppeting::Puppet;
 use ruma::{RoomId, TransactionId};
 use serde_json::json;
-use store::{Batch, portals, undecryptable};
+use store::{
+    Batch, portals,
+    undecryptable::{self, Undecryptable},
+};
 
 use crate::{core::Core, ids, passes::Hold};
 
+/// A message from WhatsApp that has not become readable after this long, in milliseconds, gets one.
+pub(crate) const AFTER_MS: i64 = 5_000;
 /// What it says.
 const TEXT: &str = "Waiting for this message. It could not be decrypted, and was asked for again.";
 
@@ -21,7 +26,21 @@ pub(crate) async fn put(core: &Arc<Core>, login: &str, peer: &str) {
     }
 }
 
-async fn try_put(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
+/// Whether a message has no placeholder that is known, although one may have been sent.
+pub(crate) fn may_be_sent(core: &Core, unread: Option<&Undecryptable>) -> bool {
+    unread.is_some_and(|row| {
+        row.placeholder.is_none()
+            && !row.hidden
+            && core.now().saturating_sub(row.first_ts) >= AFTER_MS
+    })
+}
+
+/// As [`put`].
+///
+/// # Errors
+///
+/// Why one could not be put.
+pub(crate) async fn try_put(core: &Arc<Core>, login: &str, peer: &str) -> Result<(), Hold> {
     let Some(portal) = portals::by_peer(&core.store, login, peer).await? else {
         return Ok(());
     };

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     core::{Core, Wake},
     notices::{Notice, Reason},
+    placeholders,
 };
 
 /// What is written to see whether the database takes writes again.
@@ -24,8 +25,6 @@ const PENDING_MS: i64 = 8_000;
 const NOTICE_MS: i64 = 30_000;
 /// The flow of messages has this much longer to say itself why one waits in the inbox.
 const GRACE_MS: i64 = 5_000;
-/// A message from WhatsApp that has not become readable after this long gets a placeholder.
-const PLACEHOLDER_MS: i64 = 5_000;
 
 /// Looks until the bridge ends.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -67,7 +66,7 @@ async fn look(core: &Arc<Core>) -> Result<(), store::Error> {
     for (login, peer) in reports::chats(&core.store).await? {
         core.wake(Wake::Reports(login, peer));
     }
-    let before = now.saturating_sub(PLACEHOLDER_MS);
+    let before = now.saturating_sub(placeholders::AFTER_MS);
     for (login, peer) in undecryptable::unannounced(&core.store, before).await? {
         core.incoming.announce(core, (login, peer));
     }

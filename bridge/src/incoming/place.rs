@@ -182,10 +182,14 @@ impl Work<'_> {
         let Some(message) = messages::get(&self.core.store, login, peer, stanza_id).await? else {
             return Ok(None);
         };
-        if message.event_id.is_none() && self.is_on_its_way(&message).await? {
+        if message.event_id.is_some() {
+            return Ok(Some(message));
+        }
+        if self.is_on_its_way(&message).await? {
             return Err(Hold::until("what it is about is not in the room yet"));
         }
-        Ok(Some(message))
+        // It may have arrived between the two looks.
+        Ok(messages::get(&self.core.store, login, peer, stanza_id).await?)
     }
 
     async fn is_on_its_way(&self, message: &Message) -> Result<bool, Hold> {

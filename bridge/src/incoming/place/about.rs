@@ -202,9 +202,16 @@ impl Work<'_> {
         let store = &self.core.store;
         let mut about = messages::about(store, login, peer, &target.stanza_id).await?;
         about.retain(|row| row.direction == Direction::In);
-        for row in &about {
-            if row.event_id.is_none() && self.is_on_its_way(row).await? {
+        for row in &mut about {
+            if row.event_id.is_some() {
+                continue;
+            }
+            if self.is_on_its_way(row).await? {
                 return Err(Hold::until("what it replaces is not in the room yet"));
+            }
+            // It may have arrived between the two looks.
+            if let Some(now) = messages::get(store, login, peer, &row.stanza_id).await? {
+                *row = now;
             }
         }
         Ok(about)
