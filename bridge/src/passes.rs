@@ -201,8 +201,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure() {
         let held = caught(async {
-            let nothing: Option<u32> = None;
-            Ok::<_, Hold>(nothing.expect("there is nothing"))
+            let read: Result<u32, _> = "no number".parse::<u32>();
+            Ok::<_, Hold>(read.expect("a number"))
         });
         assert!(held.await.is_err_and(|hold| hold.lasting));
         assert_eq!(caught(async { Ok::<_, Hold>(1) }).await.ok(), Some(1));

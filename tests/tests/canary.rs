@@ -135,7 +135,7 @@ impl Talk<'_> {
             .await
     }
 
-    async fn to_whatsapp(&self, words: &mut Words) -> Result<()> {
+    async fn user_sends(&self, words: &mut Words) -> Result<()> {
         let (client, room) = (self.client, self.room);
         let word = words.next()?;
         let first = client
@@ -181,7 +181,7 @@ impl Talk<'_> {
         Ok(())
     }
 
-    async fn from_whatsapp(&self, words: &mut Words) -> Result<()> {
+    async fn phone_sends(&self, words: &mut Words) -> Result<()> {
         let (phone, me) = (self.phone, self.me());
         let word = words.next()?;
         let first = phone.send(me, &word).await?;
@@ -234,8 +234,8 @@ async fn conversation_leaves_no_trace(stack: &Stack, elsewhere: &[&Path]) -> Res
         ghost: &ghost,
         room: &room,
     };
-    talk.to_whatsapp(&mut words).await?;
-    talk.from_whatsapp(&mut words).await?;
+    talk.user_sends(&mut words).await?;
+    talk.phone_sends(&mut words).await?;
     assert_eq!(words.told, WORDS, "every word was told");
     // Reactions are in the clear on Matrix, as clients and homeservers count them; here they leave no trace either.
     let message = client.send(&room, "to react to").await?;
