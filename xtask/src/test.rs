@@ -16,17 +16,22 @@ The last line is `N passed, N failed`.
 
 Examples:
   cargo xtask test
+  cargo xtask test --every-failpoint
   cargo xtask test -p tests --test first_message")]
 pub(crate) struct Test {
+    /// Kill gatehouse at every failpoint with both databases, instead of at half of them with each
+    #[arg(long)]
+    every_failpoint: bool,
     /// Arguments for `cargo test` instead of `--workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Test {
-    /// Every test of the workspace.
+    /// Every test of the workspace, with all of its deaths.
     pub(crate) fn everything() -> Self {
         Self {
+            every_failpoint: true,
             arguments: Vec::new(),
         }
     }
@@ -54,6 +59,9 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
         .env("GATEHOUSE_BIN", &programs.gatehouse)
         .env("SANDBOX_BIN", &programs.sandbox)
         .env("GATEHOUSE_FAILPOINTS_BIN", &with_failpoints);
+    if arguments.every_failpoint {
+        command.env("GATEHOUSE_FAILPOINTS", "all");
+    }
     let (passed, failed, success) = count(&mut command)?;
     steps::say(format_args!("{passed} passed, {failed} failed"));
     if success && failed == 0 {
