@@ -65,7 +65,7 @@ impl Canary {
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(bytes, part).is_some()
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
