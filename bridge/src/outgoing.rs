@@ -157,7 +157,7 @@ struct Relation {
 }
 
 /// Whether nothing is left of an event: it was deleted before it came here.
-fn is_deleted(event: &inbox::Event) -> bool {
+fn is_redacted(body: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Whole {
         unsigned: Option<Unsigned>,
@@ -166,7 +166,7 @@ fn is_deleted(event: &inbox::Event) -> bool {
     struct Unsigned {
         redacted_because: Option<serde::de::IgnoredAny>,
     }
-    serde_json::from_str::<Whole>(&event.body)
+    serde_json::from_str::<Whole>(body)
         .ok()
         .and_then(|event| event.unsigned)
         .is_some_and(|unsigned| unsigned.redacted_because.is_some())
@@ -174,7 +174,7 @@ fn is_deleted(event: &inbox::Event) -> bool {
 
 /// Reads one event.
 async fn read(core: &Arc<Core>, portal: &Portal, event: &inbox::Event) -> Result<Read, Hold> {
-    if event.sender != portal.login || is_deleted(event) {
+    if event.sender != portal.login || is_redacted(&event.body) {
         return Ok(Read::nothing());
     }
     if event.kind == "m.room.redaction" {
@@ -437,6 +437,23 @@ pub(crate) async fn read_again(
     match ghost.get_event(&room, &event_id).await? {
         Some(event) => compose::again(core, portal, message, &event).await,
         None => Ok(None),
+    }
+}
+
+/// Whether an event of a portal's room has been deleted, as the homeserver has it now.
+pub(crate) async fn is_deleted(
+    core: &Arc<Core>,
+    portal: &Portal,
+    event_id: &str,
+) -> Result<bool, Hold> {
+    let (Some(room), Ok(event_id)) = (portal.room_id.as_deref(), EventId::parse(event_id)) else {
+        return Ok(false);
+    };
+    let ghost = core.ghost(&portal.ghost).await?;
+    match ghost.get_event(&core.room(room)?, &event_id).await {
+        Ok(event) => Ok(event.is_some_and(|event| is_redacted(event.json().get()))),
+        Err(error) if error.is_retryable() => Err(error.into()),
+        Err(_) => Ok(false),
     }
 }
 

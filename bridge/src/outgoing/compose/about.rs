@@ -16,7 +16,7 @@ use crate::{
     capabilities::{Feature, Level},
     core::Core,
     media,
-    outgoing::relation,
+    outgoing::{self, relation},
     passes::Hold,
     posting, translate, withdrawals,
 };
@@ -77,6 +77,23 @@ async fn waits(core: &Arc<Core>, portal: &Portal, event_id: &str) -> Result<bool
     }))
 }
 
+/// What becomes of an event that is about one that is not on WhatsApp.
+async fn absent(
+    core: &Arc<Core>,
+    portal: &Portal,
+    target_event: &str,
+    words: &str,
+) -> Result<Read, Hold> {
+    if waits(core, portal, target_event).await? {
+        return Ok(Read::Behind);
+    }
+    // The user deleted it before it was carried, and what is about it comes late: nobody misses either.
+    if outgoing::is_deleted(core, portal, target_event).await? {
+        return Ok(Read::nothing());
+    }
+    Ok(Read::Refused(words.to_owned()))
+}
+
 /// The user's reaction that a message shows on WhatsApp.
 async fn standing(
     core: &Arc<Core>,
@@ -114,12 +131,8 @@ pub(super) async fn reaction(
         ));
     }
     let Some(target) = target(core, portal, target_event).await? else {
-        if waits(core, portal, target_event).await? {
-            return Ok(Read::Behind);
-        }
-        return Ok(Read::Refused(
-            "the message that you reacted to is not on WhatsApp".to_owned(),
-        ));
+        let words = "the message that you reacted to is not on WhatsApp";
+        return absent(core, portal, target_event, words).await;
     };
     if target.gone && !event.again {
         return Ok(Read::Refused(
@@ -167,13 +180,9 @@ pub(super) async fn edit(
     new: &MessageType,
 ) -> Result<Read, Hold> {
     let Some(target) = target(core, portal, target_event).await? else {
-        if waits(core, portal, target_event).await? {
-            return Ok(Read::Behind);
-        }
         // What never went cannot be changed there: a notice of a bot, or a message that was refused and is written anew.
-        return Ok(Read::Refused(
-            "the message that you edited is not on WhatsApp. Send it as a new one".to_owned(),
-        ));
+        let words = "the message that you edited is not on WhatsApp. Send it as a new one";
+        return absent(core, portal, target_event, words).await;
     };
     if !goes(core, Feature::Edit) {
         return Ok(refused(core, Feature::Edit));
