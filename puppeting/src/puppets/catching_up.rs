@@ -77,7 +77,8 @@ pub struct Said {
 }
 
 impl Puppets {
-    /// Reads what was said in the rooms of a puppet since `since`, and who has read what since. Without a time it says only where to begin.
+    /// Reads what was said in the rooms of a puppet since `since`, and who has read what since. Without a time it says where to begin, and
+    /// how far everybody has read.
     ///
     /// It is read without a device, so the device's own inbox stays as it is.
     ///
@@ -98,10 +99,8 @@ impl Puppets {
             timeline.limit = Some(AT_ONCE.into());
         }
         let mut filter = FilterDefinition::ignore_all();
-        if since.is_some() {
-            filter.room.ephemeral = RoomEventFilter::empty();
-            filter.room.ephemeral.types = Some(vec!["m.receipt".to_owned()]);
-        }
+        filter.room.ephemeral = RoomEventFilter::empty();
+        filter.room.ephemeral.types = Some(vec!["m.receipt".to_owned()]);
         filter.room.rooms = None;
         filter.room.timeline = timeline.clone();
         let mut request = Request::new();
@@ -115,10 +114,11 @@ impl Puppets {
             .await?;
         let mut rooms = Vec::new();
         let mut receipts = Vec::new();
-        if let Some(since) = since {
-            for (room, mut joined) in answer.rooms.join {
-                let read = std::mem::take(&mut joined.ephemeral.events);
-                receipts.extend(read.into_iter().map(|event| (room.clone(), event)));
+        for (room, mut joined) in answer.rooms.join {
+            // How far everybody has read is told whole, without `since` too: the bridge may end before its first look.
+            let read = std::mem::take(&mut joined.ephemeral.events);
+            receipts.extend(read.into_iter().map(|event| (room.clone(), event)));
+            if let Some(since) = since {
                 let events = self.whole(user, &room, joined, since, &timeline).await?;
                 if !events.is_empty() {
                     rooms.push((room, events));
