@@ -76,7 +76,8 @@ impl Proxy {
         target.clone_into(&mut lock(&self.shared.target));
     }
 
-    /// From now on requests of this method (empty for any) whose decoded path and query hold this text have this fate.
+    /// From now on requests of this method (empty for any) whose decoded path and query hold this text have this fate; a `*` in it
+    /// stands for anything.
     pub fn rule(&self, method: &'static str, contains: &str, fate: Fate) {
         let contains = contains.to_owned();
         lock(&self.shared.rules).push(Rule {
@@ -97,7 +98,7 @@ impl Shared {
         lock(&self.rules)
             .iter()
             .find(|rule| {
-                (rule.method.is_empty() || rule.method == method) && path.contains(&rule.contains)
+                (rule.method.is_empty() || rule.method == method) && holds(path, &rule.contains)
             })
             .map(|rule| rule.fate)
     }
@@ -148,6 +149,17 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
+/// Whether the parts of `pattern` between its `*` stand in `path`, one after the other.
+fn holds(path: &str, pattern: &str) -> bool {
+    let mut rest = Some(path);
+    for part in pattern.split('*') {
+        rest = rest
+            .and_then(|rest| rest.split_once(part))
+            .map(|(_, rest)| rest);
+    }
+    rest.is_some()
+}
+
 /// Room and event ids hold characters that stand encoded in a path.
 fn percent_decoded(path: &str) -> String {
     let bytes = path.as_bytes();
@@ -174,4 +186,18 @@ fn percent_decoded(path: &str) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod unit {
+    use super::holds;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        let path = "/rooms/!r/send/m.room.encrypted/x?user_id=@g:s&device_id=D";
+        assert!(holds(path, "/rooms/!r/send/"));
+        assert!(holds(path, "/rooms/!r/*?user_id=@g:s"));
+        assert!(!holds(path, "/rooms/!r/*?user_id=@other:s"));
+        assert!(!holds(path, "user_id=@g:s*/rooms/!r/"));
+    }
 }

@@ -18,6 +18,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use crate::Result;
+use crate::error::Context as _;
 use crate::postgres::Postgres;
 use crate::stack::{Options, Stack};
 
@@ -76,10 +77,16 @@ impl Torture {
         Ok(Outcome {
             seed: self.seed,
             messages: self.mix.messages,
+            database: match self.stack.gatehouse.database {
+                Some(_) => "PostgreSQL",
+                None => "SQLite",
+            }
+            .into(),
             findings,
-            recoveries,
             details,
-            took: begin.elapsed(),
+            seconds: begin.elapsed().as_secs(),
+            load: load()?,
+            recoveries,
         })
     }
 
@@ -106,4 +113,11 @@ impl Torture {
         let (findings, details) = actors.settle(self.patience).await?;
         Ok((findings, recoveries, details))
     }
+}
+
+/// The machine's load average over the last minute.
+fn load() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let first = text.split(' ').next().and_then(|word| word.parse().ok());
+    first.context("/proc/loadavg does not begin with a number")
 }

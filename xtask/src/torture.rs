@@ -1,5 +1,8 @@
 //! `cargo xtask torture`: nothing lost, nothing twice, in order, whatever breaks.
 
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +11,7 @@ use tests::postgres::Postgres;
 use tests::torture::Torture as Run;
 use tests::torture::faults::Fault;
 use tests::torture::plan::Mix;
-use tests::torture::report::Table;
+use tests::torture::report::{Outcome, Table};
 use tests::{Error, Result, cache};
 
 use crate::steps;
@@ -47,9 +50,12 @@ pub(crate) struct Torture {
     /// Keep the bridge's data in PostgreSQL instead of SQLite
     #[arg(long)]
     postgres: bool,
-    /// Print a JSON object for each run
-    #[arg(long)]
-    json: bool,
+    /// Write what comes of each run to the end of this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Run nothing; print the table of the runs in this file
+    #[arg(long, value_name = "FILE")]
+    show: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -57,6 +63,8 @@ Examples:
   cargo xtask torture                              a run of 1,000 messages while one fault after the other strikes
   cargo xtask torture --seed 42                    run 42, again if it was run before
   cargo xtask torture --seeds 100                  a hundred runs, seeds 1 to 100, and the table of docs/reliability.md
+  cargo xtask torture --seeds 10 --record runs.jsonl   ten runs, and what came of them at the end of a file
+  cargo xtask torture --show runs.jsonl            the table of the runs in a file
   cargo xtask torture --for 10m --faults kill,drop two faults only, over ten minutes
   cargo xtask torture --faults homeserver-kill --spell 10m
                                                    how long the way back takes after ten minutes without homeserver";
@@ -83,7 +91,8 @@ impl Torture {
             spell: None,
             texts: false,
             postgres: false,
-            json: false,
+            record: None,
+            show: None,
         }
     }
 }
@@ -124,6 +133,10 @@ fn mix(arguments: &Torture) -> Mix {
 
 /// Runs it; fails if anything was lost, doubled, reordered or wrong.
 pub(crate) async fn run(arguments: &Torture) -> Result<()> {
+    if let Some(file) = &arguments.show {
+        steps::say(recorded(file)?);
+        return Ok(());
+    }
     let faults = match arguments.faults.as_slice() {
         [] => Fault::usual(arguments.postgres),
         [none] if none == "none" => Vec::new(),
@@ -155,19 +168,42 @@ pub(crate) async fn run(arguments: &Torture) -> Result<()> {
         };
         let outcome = run.run().await?;
         table.add(&outcome);
-        if arguments.json {
-            steps::say(outcome.to_json());
-        } else {
-            steps::say(&outcome);
+        steps::say(&outcome);
+        if let Some(file) = &arguments.record {
+            record(file, &outcome)?;
         }
     }
-    if !arguments.json {
-        steps::say(&table);
-    }
+    steps::say(&table);
     if table.is_clean() {
         return Ok(());
     }
     Err(Error::new(
         "not everything arrived as it must; --seed with the number of the run repeats it, GATEHOUSE_KEEP=1 keeps its logs",
     ))
+}
+
+/// Writes a run to the end of a file.
+fn record(file: &Path, outcome: &Outcome) -> Result<()> {
+    let mut line = serde_json::to_vec(outcome)?;
+    line.push(b'\n');
+    let mut file = File::options().create(true).append(true).open(file)?;
+    Ok(file.write_all(&line)?)
+}
+
+/// Adds up the runs in a file.
+fn recorded(file: &Path) -> Result<Table> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| Error::new(format!("{} cannot be read: {error}", file.display())))?;
+    let mut table = Table::default();
+    for (number, line) in text.lines().enumerate() {
+        let outcome: Outcome = serde_json::from_str(line).map_err(|error| {
+            Error::new(format!(
+                "line {} of {} is no run: {error}",
+                number + 1,
+                file.display()
+            ))
+        })?;
+        table.add(&outcome);
+    }
+    Ok(table)
 }

@@ -244,8 +244,8 @@ async fn once(fault: Fault, strike: &Strike<'_>) -> Result<Recovery> {
     let progress = strike.place.actors.progress();
     cache::progress(&format!("{}: {said}; {progress}", fault.name()));
     Ok(Recovery {
-        fault: fault.name(),
-        took,
+        fault: fault.name().into(),
+        ms: took.and_then(|took| took.as_millis().try_into().ok()),
     })
 }
 

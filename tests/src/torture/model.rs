@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::{Act, MessageId, Script, Side};
 
 /// A message as somebody sees it who did not write it.
@@ -31,7 +33,7 @@ pub struct Entry {
 }
 
 /// What is wrong with a run. All must be 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// Messages that did not come.
     pub lost: usize,
@@ -44,6 +46,7 @@ pub struct Findings {
     /// Wrong text, file, deletion or reaction.
     pub wrong: usize,
     /// Messages of which something else is said than that they were delivered and read, and notices that say so.
+    #[serde(rename = "wrong_status")]
     pub status: usize,
 }
 

@@ -1,73 +1,55 @@
 //! Runs added up: what anyone can reproduce.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::model::Findings;
 
 /// How long it took after a fault's end until messages went both ways again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Recovery {
     /// The fault.
-    pub fault: &'static str,
-    /// The time, if messages went before the run was over.
-    pub took: Option<Duration>,
+    pub fault: Cow<'static, str>,
+    /// The time in milliseconds, if messages went before the run was over.
+    pub ms: Option<u64>,
 }
 
 /// What came of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
+    /// Where the bridge kept its data: `SQLite` or `PostgreSQL`.
+    pub database: Cow<'static, str>,
     /// Messages that were written, both ways.
     pub messages: usize,
     /// What was wrong.
+    #[serde(flatten)]
     pub findings: Findings,
-    /// How it came back from each fault.
-    pub recoveries: Vec<Recovery>,
     /// What was wrong, in words.
     pub details: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl Outcome {
-    /// As one JSON object.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let Findings {
-            lost,
-            doubled,
-            reordered,
-            undecryptable,
-            wrong,
-            status,
-        } = self.findings;
-        let recoveries: Vec<Value> = self
-            .recoveries
-            .iter()
-            .map(|each| json!({"fault": each.fault, "ms": each.took.map(|took| took.as_millis())}))
-            .collect();
-        json!({
-            "seed": self.seed, "messages": self.messages, "lost": lost, "doubled": doubled, "reordered": reordered,
-            "undecryptable": undecryptable, "wrong": wrong, "wrong_status": status, "recoveries": recoveries,
-            "details": self.details, "seconds": self.took.as_secs(),
-        })
-    }
+    /// How many seconds it took.
+    pub seconds: u64,
+    /// The machine's load average over the last minute, at its end.
+    pub load: f64,
+    /// How it came back from each fault.
+    pub recoveries: Vec<Recovery>,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} in {} s, {} faults",
+            "seed {}, {}: {} in {} s, {} faults, load {:.0}",
             self.seed,
+            self.database,
             self.findings,
-            self.took.as_secs(),
-            self.recoveries.len()
+            self.seconds,
+            self.recoveries.len(),
+            self.load
         )?;
         self.details
             .iter()
@@ -79,15 +61,16 @@ impl fmt::Display for Outcome {
 /// the way back took.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    rows: BTreeMap<&'static str, Row>,
+    rows: BTreeMap<String, Row>,
     total: Findings,
-    runs: usize,
+    runs: BTreeMap<String, usize>,
     messages: usize,
+    loads: Vec<f64>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Row {
-    times: Vec<Option<Duration>>,
+    times: Vec<Option<u64>>,
     runs: usize,
     findings: Findings,
 }
@@ -95,13 +78,14 @@ struct Row {
 impl Table {
     /// Adds a run.
     pub fn add(&mut self, outcome: &Outcome) {
-        self.runs += 1;
+        *self.runs.entry(outcome.database.to_string()).or_default() += 1;
         self.messages += outcome.messages;
+        self.loads.push(outcome.load);
         self.total += outcome.findings;
         let mut seen = BTreeSet::new();
-        for Recovery { fault, took } in &outcome.recoveries {
-            let row = self.rows.entry(fault).or_default();
-            row.times.push(*took);
+        for Recovery { fault, ms } in &outcome.recoveries {
+            let row = self.rows.entry(fault.to_string()).or_default();
+            row.times.push(*ms);
             if seen.insert(fault) {
                 row.runs += 1;
                 row.findings += outcome.findings;
@@ -118,10 +102,20 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs: Vec<String> = self
+            .runs
+            .iter()
+            .map(|(database, runs)| format!("{runs} with {database}"))
+            .collect();
+        let least = self.loads.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.loads.iter().copied().fold(0.0, f64::max);
         writeln!(
             f,
-            "{} runs, {} messages: {}",
-            self.runs, self.messages, self.total
+            "{} runs ({}), {} messages, load average {least:.0} to {most:.0}: {}",
+            self.runs.values().sum::<usize>(),
+            runs.join(", "),
+            self.messages,
+            self.total
         )?;
         writeln!(f)?;
         writeln!(
@@ -130,7 +124,7 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
         for (fault, row) in &self.rows {
-            let mut known: Vec<Duration> = row.times.iter().copied().flatten().collect();
+            let mut known: Vec<u64> = row.times.iter().copied().flatten().collect();
             known.sort_unstable();
             let never = row.times.len() - known.len();
             let median = known.get(known.len() / 2);
@@ -154,41 +148,58 @@ impl fmt::Display for Table {
     }
 }
 
-fn seconds(time: Option<&Duration>) -> String {
-    time.map_or_else(
+fn seconds(ms: Option<&u64>) -> String {
+    ms.map_or_else(
         || "never".to_owned(),
-        |time| format!("{:.1} s", time.as_secs_f64()),
+        |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100),
     )
 }
 
 #[cfg(test)]
 mod unit {
-    use std::time::Duration;
-
     use super::{Findings, Outcome, Recovery, Table};
+
+    fn outcome() -> Outcome {
+        let recovery = |ms| Recovery {
+            fault: "kill".into(),
+            ms: Some(ms),
+        };
+        Outcome {
+            seed: 1,
+            database: "SQLite".into(),
+            messages: 10,
+            findings: Findings::default(),
+            details: Vec::new(),
+            seconds: 9,
+            load: 2.0,
+            recoveries: vec![recovery(1000), recovery(3000), recovery(2000)],
+        }
+    }
 
     #[test]
     fn a_fault_without_recovery_has_no_worst_time() {
-        let took = |seconds| Some(Duration::from_secs(seconds));
-        let recovery = |took| Recovery {
-            fault: "kill",
-            took,
-        };
         let mut table = Table::default();
-        let mut outcome = Outcome {
-            seed: 1,
-            messages: 10,
-            findings: Findings::default(),
-            recoveries: vec![recovery(took(1)), recovery(took(3)), recovery(took(2))],
-            details: Vec::new(),
-            took: Duration::from_secs(9),
-        };
+        let mut outcome = outcome();
         table.add(&outcome);
         let shown = table.to_string();
         assert!(shown.contains("| `kill` | 3 | 1 | 0 / 0 / 0 | 2.0 s | 3.0 s |"));
-        outcome.recoveries = vec![recovery(None)];
+        assert!(shown.starts_with("1 runs (1 with SQLite), 10 messages"));
+        outcome.recoveries.truncate(1);
+        outcome.recoveries[0].ms = None;
         table.add(&outcome);
         let shown = table.to_string();
         assert!(shown.contains("| `kill` | 4 | 2 | 0 / 0 / 0 | 2.0 s | never |"));
+    }
+
+    #[test]
+    fn what_is_written_down_is_read_again() {
+        let written = serde_json::to_string(&outcome()).unwrap();
+        let read: Outcome = serde_json::from_str(&written).unwrap();
+        let table = |outcome| {
+            let mut table = Table::default();
+            table.add(outcome);
+            table.to_string()
+        };
+        assert_eq!(table(&read), table(&outcome()));
     }
 }

@@ -154,8 +154,11 @@ async fn an_event_that_the_homeserver_refuses_is_kept() -> Result<()> {
     let (stack, proxy) = behind_a_proxy("poison-send", &[FEW_TRIES]).await?;
     let result = async {
         let chat = Chat::open(&stack, "dora", "+4915100000007").await?;
-        let path = format!("/rooms/{}/send/m.room.encrypted/", chat.room);
-        proxy.rule("PUT", &path, Fate::Refused(413));
+        let sends = format!(
+            "/rooms/{}/send/m.room.encrypted/*user_id={}",
+            chat.room, chat.ghost
+        );
+        proxy.rule("PUT", &sends, Fate::Refused(413));
         chat.phone.send(chat.me(), "refused").await?;
         let listed = wait_until_set_aside(&stack, 1).await?;
         assert_eq!(listed[0]["way"], "to_matrix", "{listed:?}");
