@@ -26,16 +26,20 @@ pub(crate) struct Test {
     /// Kill gatehouse at every failpoint with both databases, instead of at half of them with each
     #[arg(long)]
     every_failpoint: bool,
+    /// What fails is not run once more.
+    #[arg(skip)]
+    strict: bool,
     /// Arguments for `cargo test` instead of `--workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Test {
-    /// Every test of the workspace, with all of its deaths.
+    /// Every test of the workspace, with all of its deaths, once.
     pub(crate) fn everything() -> Self {
         Self {
             every_failpoint: true,
+            strict: true,
             arguments: Vec::new(),
         }
     }
@@ -70,7 +74,7 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
         command.arg("--workspace");
     }
     let mut outcome = watch(command.args(&arguments.arguments))?;
-    if outcome.deserves_second_try() {
+    if !arguments.strict && outcome.deserves_second_try() {
         cache::progress("running what failed once more");
         let mut again = Vec::new();
         for target in &outcome.targets {
