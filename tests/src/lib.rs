@@ -15,6 +15,7 @@ pub mod error;
 pub mod gatehouse;
 pub mod http;
 pub mod large;
+pub mod machine;
 pub mod plain;
 pub mod port;
 pub mod postgres;

@@ -18,7 +18,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use crate::Result;
-use crate::error::Context as _;
+use crate::machine::load;
 use crate::postgres::Postgres;
 use crate::stack::{Options, Stack};
 
@@ -74,6 +74,7 @@ impl Torture {
             Ok(found) => found,
             Err(error) => return Err(stack.explain(error)),
         };
+        let [load, ..] = load()?;
         Ok(Outcome {
             seed: self.seed,
             messages: self.mix.messages,
@@ -85,7 +86,7 @@ impl Torture {
             findings,
             details,
             seconds: begin.elapsed().as_secs(),
-            load: load()?,
+            load,
             recoveries,
         })
     }
@@ -113,11 +114,4 @@ impl Torture {
         let (findings, details) = actors.settle(self.patience).await?;
         Ok((findings, recoveries, details))
     }
-}
-
-/// The machine's load average over the last minute.
-fn load() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/loadavg")?;
-    let first = text.split(' ').next().and_then(|word| word.parse().ok());
-    first.context("/proc/loadavg does not begin with a number")
 }

@@ -31,7 +31,7 @@ async fn nothing_is_lost_doubled_or_out_of_order() -> Result<()> {
         stack: Options::default(),
     };
     let outcome = run.run().await?;
-    assert!(outcome.findings.is_clean(), "{outcome}");
+    assert!(outcome.is_clean(), "{outcome}");
     assert!(!outcome.recoveries.is_empty());
     Ok(())
 }

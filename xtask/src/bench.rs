@@ -16,6 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tests::machine::load;
 use tests::standin::{self, Appservice};
 use tests::synapse::SERVER_NAME;
 use tests::{Error, Result, binaries, cache};
@@ -147,7 +148,7 @@ pub(crate) async fn run(arguments: &Bench) -> Result<()> {
     if arguments.wants(Part::Media) {
         report.media = Some(media::measure(arguments.file).await?);
     }
-    report.load_after = machine::load()?;
+    report.load_after = load()?;
     if arguments.json {
         steps::say(serde_json::to_string_pretty(&report)?);
     } else {

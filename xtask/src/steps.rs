@@ -32,15 +32,6 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     println!("{text}");
 }
 
-/// Shows what a program says beside its output.
-#[expect(
-    clippy::print_stderr,
-    reason = "passed on from a program that was started"
-)]
-pub(crate) fn note(text: impl std::fmt::Display) {
-    eprintln!("{text}");
-}
-
 #[expect(clippy::print_stderr, reason = "a command's complaint")]
 pub(crate) fn complain(error: &Error) {
     eprintln!("error: {error}");

@@ -1,22 +1,18 @@
 //! `cargo xtask test`: installs what the tests need and runs every test.
 
-mod outcome;
-
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use clap::Args;
 use tests::{Error, Result, binaries, cache, client, stock, synapse, web};
 
-use self::outcome::Outcome;
 use crate::{distribution, prerequisites, steps};
 
 /// Install what the tests need (Synapse, npm packages, PostgreSQL, Chromium) and run them
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is installed goes to $GATEHOUSE_CACHE or ~/.cache/gatehouse; PostgreSQL and Chromium come from the distribution.
-Where a few tests fail, they are run once more, one by one, and those that pass then are named: several real programs on a
-busy machine do not always keep to their times. The last line is `N passed, N failed`.
+The last line is `N passed, N failed`.
 
 Examples:
   cargo xtask test
@@ -26,20 +22,16 @@ pub(crate) struct Test {
     /// Kill gatehouse at every failpoint with both databases, instead of at half of them with each
     #[arg(long)]
     every_failpoint: bool,
-    /// What fails is not run once more.
-    #[arg(skip)]
-    strict: bool,
     /// Arguments for `cargo test` instead of `--workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Test {
-    /// Every test of the workspace, with all of its deaths, once.
+    /// Every test of the workspace, with all of its deaths.
     pub(crate) fn everything() -> Self {
         Self {
             every_failpoint: true,
-            strict: true,
             arguments: Vec::new(),
         }
     }
@@ -57,84 +49,74 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
     let with_failpoints = binaries::build_with_failpoints()?;
 
     cache::progress("running the tests");
-    let prepared = || {
-        let mut command = steps::cargo();
-        command
-            .args(["test", "--no-fail-fast"])
-            .env("GATEHOUSE_BIN", &programs.gatehouse)
-            .env("SANDBOX_BIN", &programs.sandbox)
-            .env("GATEHOUSE_FAILPOINTS_BIN", &with_failpoints);
-        if arguments.every_failpoint {
-            command.env("GATEHOUSE_FAILPOINTS", "all");
-        }
-        command
-    };
-    let mut command = prepared();
+    let mut command = steps::cargo();
+    command.args(["test", "--no-fail-fast"]);
     if arguments.arguments.is_empty() {
         command.arg("--workspace");
     }
-    let mut outcome = watch(command.args(&arguments.arguments))?;
-    if !arguments.strict && outcome.deserves_second_try() {
-        cache::progress("running what failed once more");
-        let mut again = Vec::new();
-        for target in &outcome.targets {
-            let mut command = prepared();
-            command
-                .args(target)
-                .args(["--", "--exact", "--test-threads=1"]);
-            again.push(watch(command.args(&outcome.failed))?);
-        }
-        outcome.second_try(again);
-        for name in &outcome.unsteady {
-            steps::say(format_args!("failed, and passed at the second try: {name}"));
-        }
+    command
+        .args(&arguments.arguments)
+        .env("GATEHOUSE_BIN", &programs.gatehouse)
+        .env("SANDBOX_BIN", &programs.sandbox)
+        .env("GATEHOUSE_FAILPOINTS_BIN", &with_failpoints);
+    if arguments.every_failpoint {
+        command.env("GATEHOUSE_FAILPOINTS", "all");
     }
-    let Outcome { passed, failed, .. } = &outcome;
-    steps::say(format_args!("{passed} passed, {} failed", failed.len()));
-    if outcome.is_good() {
+    let (passed, failed, success) = count(&mut command)?;
+    steps::say(format_args!("{passed} passed, {failed} failed"));
+    if success && failed == 0 {
         Ok(())
-    } else if failed.is_empty() {
-        Err(Error::new(
-            "the tests did not build or broke off; see the messages above",
-        ))
-    } else {
+    } else if failed > 0 {
         Err(Error::new(
             "there are failed tests; each stands above with its reason",
         ))
+    } else {
+        Err(Error::new(
+            "the tests did not build or broke off; see the messages above",
+        ))
     }
 }
 
-/// Runs `cargo test`, shows its output as it comes, and gathers its results.
-fn watch(command: &mut Command) -> Result<Outcome> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    // Cargo's own words come by the error output, those of the tests by the other one.
-    let complaints = std::thread::spawn(move || {
-        let mut outcome = Outcome::default();
-        each_line(err, |line| {
-            steps::note(line);
-            outcome.complaint(line);
-        })?;
-        Ok::<_, Error>(outcome.targets)
-    });
-    let mut outcome = Outcome::default();
-    each_line(out, |line| {
-        steps::say(line);
-        outcome.result(line);
-    })?;
-    outcome.targets = complaints.join().unwrap_or_else(|_| Ok(Vec::new()))?;
-    outcome.ended_well = child.wait()?.success();
-    Ok(outcome)
+/// Runs `cargo test`, shows its output as it comes, and adds up its results.
+fn count(command: &mut Command) -> Result<(u64, u64, bool)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let (mut passed, mut failed) = (0, 0);
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            steps::say(&line);
+            if let Some((ok, not)) = result(&line) {
+                passed += ok;
+                failed += not;
+            }
+        }
+    }
+    Ok((passed, failed, child.wait()?.success()))
 }
 
-/// Hands on each line as it comes.
-fn each_line(from: Option<impl Read>, mut each: impl FnMut(&str)) -> Result<()> {
-    let Some(from) = from else { return Ok(()) };
-    for line in BufReader::new(from).split(b'\n') {
-        each(&String::from_utf8_lossy(&line?));
+/// Reads `test result: ok. 3 passed; 0 failed; ...`.
+fn result(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |name: &str| {
+        counts
+            .split("; ")
+            .find_map(|part| part.strip_suffix(name)?.trim().parse().ok())
+    };
+    Some((number(" passed")?, number(" failed")?))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::result;
+
+    #[test]
+    fn results_are_read_and_other_lines_are_not() {
+        let ok = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+        assert_eq!(result(ok), Some((12, 0)));
+        let failed = "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+        assert_eq!(result(failed), Some((3, 2)));
+        assert_eq!(result("test passes ... ok"), None);
+        assert_eq!(result("running 3 tests"), None);
     }
-    Ok(())
 }

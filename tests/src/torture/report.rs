@@ -39,16 +39,31 @@ pub struct Outcome {
     pub recoveries: Vec<Recovery>,
 }
 
+impl Outcome {
+    /// Whether nothing is wrong, and messages went again after every fault.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_clean() && self.stuck() == 0
+    }
+
+    /// After how many faults messages did not go again.
+    fn stuck(&self) -> usize {
+        let stuck = self.recoveries.iter().filter(|each| each.ms.is_none());
+        stuck.count()
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}, {}: {} in {} s, {} faults, load {:.0}",
+            "seed {}, {}: {} in {} s, {} faults ({} without recovery), load {:.0}",
             self.seed,
             self.database,
             self.findings,
             self.seconds,
             self.recoveries.len(),
+            self.stuck(),
             self.load
         )?;
         self.details
@@ -63,6 +78,7 @@ impl fmt::Display for Outcome {
 pub struct Table {
     rows: BTreeMap<String, Row>,
     total: Findings,
+    stuck: usize,
     runs: BTreeMap<String, usize>,
     messages: usize,
     loads: Vec<f64>,
@@ -82,6 +98,7 @@ impl Table {
         self.messages += outcome.messages;
         self.loads.push(outcome.load);
         self.total += outcome.findings;
+        self.stuck += outcome.stuck();
         let mut seen = BTreeSet::new();
         for Recovery { fault, ms } in &outcome.recoveries {
             let row = self.rows.entry(fault.to_string()).or_default();
@@ -93,10 +110,10 @@ impl Table {
         }
     }
 
-    /// Whether no run found anything.
+    /// Whether every run was clean.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.total.is_clean()
+        self.total.is_clean() && self.stuck == 0
     }
 }
 
@@ -184,11 +201,13 @@ mod unit {
         let shown = table.to_string();
         assert!(shown.contains("| `kill` | 3 | 1 | 0 / 0 / 0 | 2.0 s | 3.0 s |"));
         assert!(shown.starts_with("1 runs (1 with SQLite), 10 messages"));
+        assert!(table.is_clean() && outcome.is_clean());
         outcome.recoveries.truncate(1);
         outcome.recoveries[0].ms = None;
         table.add(&outcome);
         let shown = table.to_string();
         assert!(shown.contains("| `kill` | 4 | 2 | 0 / 0 / 0 | 2.0 s | never |"));
+        assert!(!table.is_clean() && !outcome.is_clean());
     }
 
     #[test]

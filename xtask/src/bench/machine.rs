@@ -4,6 +4,7 @@ use std::fs;
 
 use serde::Serialize;
 use tests::Result;
+use tests::machine::load;
 
 /// What the figures depend on.
 #[derive(Debug, Serialize)]
@@ -39,14 +40,6 @@ impl Machine {
             profile: "release",
         })
     }
-}
-
-/// The load averages over 1, 5 and 15 minutes.
-pub(super) fn load() -> Result<[f64; 3]> {
-    let text = fs::read_to_string("/proc/loadavg")?;
-    let mut all = text.split(' ').filter_map(|each| each.parse().ok());
-    let mut next = || all.next().unwrap_or(f64::NAN);
-    Ok([next(), next(), next()])
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
