@@ -26,6 +26,12 @@ async fn damaged_events(stack: &Stack, proxy: &Proxy) -> Result<()> {
         events.push(chat.client.send(&room, text).await?);
     }
     waits(stack, "inbox", 3).await?;
+    // The last that is said of a new chat: now the bot is in it, and speaks there.
+    chat.client
+        .wait_for(&room, "the chat to be described", |event| {
+            event.kind == "com.beeper.room_features"
+        })
+        .await?;
     stack.gatehouse.kill();
     let damage = format!(
         "UPDATE inbox SET body = x'00' WHERE event_id IN ('{}', '{}')",
