@@ -353,6 +353,8 @@ impl Stage {
         chat.client.wait_for_member(&chat.room, &chat.ghost).await?;
         chat.write("[1] hello").await?;
         chat.write("[2] there").await?;
+        // A phone that writes before it has read opens the session from its own side.
+        chat.phone.wait_for_text(chat.me(), "[1] hello").await?;
         chat.say("[3] and back").await.map(drop)
     }
 
