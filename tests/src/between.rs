@@ -1,7 +1,8 @@
 //! What stands between the bridge and its neighbours and gets in their way on demand: a proxy each way between it and the
-//! homeserver, and one between it and the gatekeeper's chat.
+//! homeserver, one before the gatekeeper's chat, and one before its media.
 
 mod http;
+mod rules;
 mod tcp;
 mod transactions;
 
@@ -10,10 +11,11 @@ use crate::error::Context as _;
 use crate::sandbox::Addresses;
 
 pub use http::{HttpProxy, Refuse, Trouble};
+pub use rules::Fate;
 pub use tcp::TcpProxy;
 pub use transactions::Keys;
 
-/// The three proxies. While nothing is asked of them they pass everything on.
+/// The proxies. While nothing is asked of them they pass everything on.
 #[derive(Debug)]
 pub struct Between {
     /// Requests of the bridge to the homeserver.
@@ -22,6 +24,8 @@ pub struct Between {
     pub to_bridge: HttpProxy,
     /// The bridge's connection to the gatekeeper.
     pub to_gatekeeper: TcpProxy,
+    /// Requests of the bridge for the gatekeeper's files.
+    pub to_media: HttpProxy,
 }
 
 impl Between {
@@ -40,6 +44,7 @@ impl Between {
             to_homeserver: HttpProxy::start(homeserver).await?,
             to_bridge: HttpProxy::start(bridge).await?,
             to_gatekeeper: TcpProxy::start(port).await?,
+            to_media: HttpProxy::start(&gatekeeper.http).await?,
         })
     }
 
@@ -47,18 +52,12 @@ impl Between {
     #[must_use]
     pub fn addresses(&self, gatekeeper: &Addresses) -> Addresses {
         let mut addresses = gatekeeper.clone();
+        self.to_media.address().clone_into(&mut addresses.http);
         if let Ok(mut chat) = addresses.chat.parse::<reqwest::Url>()
             && chat.set_port(Some(self.to_gatekeeper.port())).is_ok()
         {
             addresses.chat = chat.into();
         }
         addresses
-    }
-
-    /// Lets everything through again.
-    pub fn clear(&self) {
-        self.to_homeserver.set(Trouble::default());
-        self.to_bridge.set(Trouble::default());
-        self.to_gatekeeper.full_speed();
     }
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection,
+    sqlite::SqliteConnectOptions,
 };
 use store::{SealingKey, Store, StoreConfig};
 use tempfile::TempDir;
@@ -123,48 +124,142 @@ pub async fn execute(url: &str, statements: &str) -> Result<()> {
     result.map_err(failed)
 }
 
-/// How many rows of a table of a SQLite database fulfil a condition, beside whoever has it open.
+/// How many rows of a table fulfil a condition, beside whoever has the database open.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
 pub async fn count(url: &str, table: &str, condition: &str) -> Result<i64> {
-    let mut connection = reader(url).await?;
-    let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table} WHERE {condition}"));
-    let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await;
-    connection.close().await.map_err(failed)?;
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE {condition}");
+    let mut session = Session::open(url).await?;
+    let sql = AssertSqlSafe(sql);
+    let count = match &mut session {
+        Session::Sqlite(connection) => sqlx::query_scalar(sql).fetch_one(connection).await,
+        Session::Postgres(connection) => sqlx::query_scalar(sql).fetch_one(connection).await,
+    };
+    session.close().await?;
     count.map_err(failed)
 }
 
-/// The rows of each table of a SQLite database, beside whoever has it open.
+/// The rows of a table by what they have in a column, beside whoever has the database open.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub async fn count_by(url: &str, table: &str, column: &str) -> Result<BTreeMap<String, i64>> {
+    let sql = AssertSqlSafe(format!(
+        "SELECT {column}, COUNT(*) FROM {table} GROUP BY {column}"
+    ));
+    let mut session = Session::open(url).await?;
+    let rows: std::result::Result<Vec<(String, i64)>, _> = match &mut session {
+        Session::Sqlite(connection) => sqlx::query_as(sql).fetch_all(connection).await,
+        Session::Postgres(connection) => sqlx::query_as(sql).fetch_all(connection).await,
+    };
+    session.close().await?;
+    Ok(rows.map_err(failed)?.into_iter().collect())
+}
+
+/// The rows of each table, beside whoever has the database open.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
 pub async fn count_rows(url: &str) -> Result<BTreeMap<String, i64>> {
-    let mut connection = reader(url).await?;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-    let tables: Vec<String> = sqlx::query_scalar(tables)
-        .fetch_all(&mut connection)
-        .await
-        .map_err(failed)?;
-    connection.close().await.map_err(failed)?;
+    let mut session = Session::open(url).await?;
+    let tables = session.tables().await;
+    session.close().await?;
     let mut rows = BTreeMap::new();
-    for table in tables {
+    for table in tables? {
         let found = count(url, &table, "1 = 1").await?;
         rows.insert(table, found);
     }
     Ok(rows)
 }
 
-async fn reader(url: &str) -> Result<SqliteConnection> {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(Duration::from_secs(60));
-    SqliteConnection::connect_with(&options)
-        .await
+/// Holds a database, so that nobody else can write to it; readers are not held up. It ends with the value, too.
+#[derive(Debug)]
+pub struct Hold {
+    session: Session,
+}
+
+impl Hold {
+    /// Takes hold of the whole database.
+    ///
+    /// # Errors
+    ///
+    /// When that is not possible within a minute.
+    pub async fn take(url: &str) -> Result<Self> {
+        let mut session = Session::open(url).await?;
+        let tables = session.tables().await?.join(", ");
+        match &mut session {
+            Session::Sqlite(connection) => {
+                connection
+                    .execute("BEGIN IMMEDIATE")
+                    .await
+                    .map_err(failed)?;
+            }
+            Session::Postgres(connection) => {
+                connection.execute("BEGIN").await.map_err(failed)?;
+                let lock = AssertSqlSafe(format!("LOCK TABLE {tables} IN EXCLUSIVE MODE"));
+                connection.execute(lock).await.map_err(failed)?;
+            }
+        }
+        Ok(Self { session })
+    }
+
+    /// Lets go of it.
+    ///
+    /// # Errors
+    ///
+    /// When the connection does not end as it should.
+    pub async fn release(self) -> Result<()> {
+        self.session.close().await
+    }
+}
+
+/// A connection beside whoever has the database open.
+#[derive(Debug)]
+enum Session {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Session {
+    async fn open(url: &str) -> Result<Self> {
+        let opened = match url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .busy_timeout(Duration::from_secs(60));
+                let connection = SqliteConnection::connect_with(&options).await;
+                connection.map(Self::Sqlite)
+            }
+            None => PgConnection::connect(url).await.map(Self::Postgres),
+        };
+        opened.map_err(failed)
+    }
+
+    async fn tables(&mut self) -> Result<Vec<String>> {
+        let found = match self {
+            Self::Sqlite(connection) => {
+                let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+                sqlx::query_scalar(sql).fetch_all(connection).await
+            }
+            Self::Postgres(connection) => {
+                let sql = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
+                sqlx::query_scalar(sql).fetch_all(connection).await
+            }
+        };
+        found.map_err(failed)
+    }
+
+    async fn close(self) -> Result<()> {
+        match self {
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => connection.close().await,
+        }
         .map_err(failed)
+    }
 }
 
 fn failed(error: sqlx::Error) -> Error {

@@ -93,6 +93,7 @@ impl Options {
 pub struct Gatehouse {
     folder: PathBuf,
     ports: Ports,
+    database_url: String,
     environment: Vec<(String, String)>,
     failpoints: bool,
     process: Mutex<Option<Arc<Process>>>,
@@ -119,6 +120,10 @@ impl Gatehouse {
         let gatehouse = Self {
             folder: folder.to_owned(),
             ports,
+            database_url: options.database.clone().unwrap_or_else(|| {
+                let file = folder.join("gatehouse.db");
+                format!("sqlite:{}", file.display())
+            }),
             environment: options.environment.clone(),
             failpoints: options.failpoints,
             process: Mutex::default(),
@@ -143,6 +148,12 @@ impl Gatehouse {
     #[must_use]
     pub fn registration(&self) -> PathBuf {
         self.folder.join("registration.yaml")
+    }
+
+    /// The address of its database.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.database_url
     }
 
     /// Where it listens.
@@ -324,6 +335,17 @@ impl Gatehouse {
     /// When the command fails; the message carries its standard error.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         process::output(self.command()?.args(arguments))
+    }
+
+    /// How many events and stanzas wait in it, on all ways, as its command `status` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gatehouse::run`].
+    pub fn waiting(&self) -> Result<u64> {
+        let status: serde_json::Value = serde_json::from_str(&self.run(&["status", "--json"])?)?;
+        let counts = ["inbox", "outbox", "sends"].map(|kind| status[kind].as_u64());
+        Ok(counts.into_iter().flatten().sum())
     }
 
     /// The last lines of its log, for an error message.

@@ -20,7 +20,6 @@ pub mod plain;
 pub mod port;
 pub mod postgres;
 pub mod process;
-pub mod proxy;
 pub mod sandbox;
 pub mod scratch;
 pub mod shim;

@@ -58,16 +58,6 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Ends it at once, with all its connections, and starts it again.
-    ///
-    /// # Errors
-    ///
-    /// When it does not come back.
-    pub async fn restart(&self) -> Result<()> {
-        self.stop()?;
-        self.go_on().await
-    }
-
     /// Ends it at once, with all its connections.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A proxy for HTTP requests that refuses some, loses the answers to some, and has some done twice.
+//! A proxy for HTTP requests that refuses some or lets them hang, loses the answers to some, and has some done twice.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::rules::{Fate, Rules};
 use super::transactions::{Keys, Transactions};
 use crate::error::Context as _;
 use crate::{Error, Result, http};
@@ -26,6 +27,8 @@ use crate::{Error, Result, http};
 const LONGEST: usize = 256 << 20;
 /// How long a lost answer keeps its asker waiting, in milliseconds, if it is neither an error nor a closed connection.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How soon a request that hangs goes on after its rule is gone.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the proxy does to requests. Shares are probabilities from 0 to 1.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +67,7 @@ struct Inner {
     client: reqwest::Client,
     trouble: Mutex<Trouble>,
     dice: Mutex<SmallRng>,
+    rules: Rules,
     transactions: Transactions,
 }
 
@@ -86,6 +90,7 @@ impl HttpProxy {
             client: http::pooled_client()?,
             trouble: Mutex::default(),
             dice: Mutex::new(SmallRng::seed_from_u64(0)),
+            rules: Rules::default(),
             transactions: Transactions::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&inner)));
@@ -105,6 +110,23 @@ impl HttpProxy {
     /// What it shall do from now on.
     pub fn set(&self, trouble: Trouble) {
         *lock(&self.inner.trouble) = trouble;
+    }
+
+    /// From now on requests of this method (empty for any) whose decoded path and query hold this text have this fate; a `*` in it
+    /// stands for anything.
+    pub fn rule(&self, method: &'static str, contains: &str, fate: Fate) {
+        self.inner.rules.add(method, contains, fate);
+    }
+
+    /// How many requests rules have struck so far.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.inner.rules.struck()
+    }
+
+    /// Takes all rules back.
+    pub fn heal(&self) {
+        self.inner.rules.clear();
     }
 
     /// Starts the sequence of its dice again.
@@ -161,6 +183,13 @@ impl Inner {
             return refusal(refuse.status);
         }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        while let Some(fate) = self.rules.fate(parts.method.as_str(), path) {
+            match fate {
+                Fate::Refused(status) => return refusal(status),
+                // Until the rule is gone; who asks may have left by then, which ends this exchange.
+                Fate::Hangs => tokio::time::sleep(LOOK).await,
+            }
+        }
         let (path, body) = self.transactions.pass(path, body, trouble.keys);
         let forward = || self.forward(&parts.method, &path, &parts.headers, body.clone());
         let mut answer = forward().await?;
@@ -221,7 +250,7 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// An answer as Synapse gives it for 429 and 500, and as a proxy before it does for all else.
+/// An answer as Synapse gives it up to 500, and as a proxy before it does for all else.
 fn refusal(status: u16) -> Result<Response, Closed> {
     let (kind, body) = match status {
         429 => (
@@ -229,9 +258,9 @@ fn refusal(status: u16) -> Result<Response, Closed> {
             json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": 1500})
                 .to_string(),
         ),
-        500 => (
+        ..=500 => (
             "application/json",
-            json!({"errcode": "M_UNKNOWN", "error": "Internal server error"}).to_string(),
+            json!({"errcode": "M_UNKNOWN", "error": "refused by a test"}).to_string(),
         ),
         _ => (
             "text/html",

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,8 +33,20 @@ struct Way {
     opened: AtomicU64,
     /// Those up to this number are dead.
     dead: AtomicU64,
+    /// Whether those after [`Way::last`] are dead too.
+    stalls_new: AtomicBool,
+    /// The last that was opened before [`Way::stalls_new`] was set.
+    last: AtomicU64,
     /// How long a few bytes take, in milliseconds; 0 if nothing holds them up.
     pause: AtomicU64,
+}
+
+impl Way {
+    fn is_dead(&self, number: u64) -> bool {
+        let stalled = self.stalls_new.load(Ordering::Relaxed);
+        number <= self.dead.load(Ordering::Relaxed)
+            || (stalled && number > self.last.load(Ordering::Relaxed))
+    }
 }
 
 impl TcpProxy {
@@ -63,6 +75,19 @@ impl TcpProxy {
     pub fn forget_connections(&self) {
         let opened = self.way.opened.load(Ordering::Relaxed);
         self.way.dead.store(opened, Ordering::Relaxed);
+    }
+
+    /// Whether nothing goes through connections that are opened from now on, and nobody is told; those that are open are well.
+    pub fn stall_new(&self, stalls: bool) {
+        let opened = self.way.opened.load(Ordering::Relaxed);
+        self.way.last.store(opened, Ordering::Relaxed);
+        self.way.stalls_new.store(stalls, Ordering::Relaxed);
+    }
+
+    /// How many connections have been opened so far.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.way.opened.load(Ordering::Relaxed)
     }
 
     /// Everything crawls: a few bytes, and a pause.
@@ -124,7 +149,7 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, number: u64, way:
         if count == 0 {
             return;
         }
-        if number <= way.dead.load(Ordering::Relaxed) {
+        if way.is_dead(number) {
             continue;
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -1,8 +1,6 @@
 //! A database that takes no writes: nobody is acknowledged, the operator sees it, and it goes on by itself.
 
-use std::time::Duration;
-
-use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tests::database::Hold;
 use tests::http;
 use tests::postgres::Postgres;
 use tests::scratch::Scratch;
@@ -113,30 +111,19 @@ async fn a_full_or_broken_disk_loses_nothing() -> Result<()> {
 
 /// Another program that holds the database.
 struct Locked {
-    file: std::path::PathBuf,
-    holder: Option<SqliteConnection>,
+    url: String,
+    hold: Option<Hold>,
 }
 
 impl Break for Locked {
     async fn begin(&mut self) -> Result<()> {
-        let options = SqliteConnectOptions::new()
-            .filename(&self.file)
-            .busy_timeout(Duration::from_secs(60));
-        let failed = |error: sqlx::Error| Error::new(error.to_string());
-        let mut holder = SqliteConnection::connect_with(&options)
-            .await
-            .map_err(failed)?;
-        holder.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
-        self.holder = Some(holder);
+        self.hold = Some(Hold::take(&self.url).await?);
         Ok(())
     }
 
     async fn end(&mut self) -> Result<()> {
-        match self.holder.take() {
-            Some(holder) => holder
-                .close()
-                .await
-                .map_err(|error| Error::new(error.to_string())),
+        match self.hold.take() {
+            Some(hold) => hold.release().await,
             None => Ok(()),
         }
     }
@@ -148,8 +135,8 @@ async fn a_locked_database_loses_nothing() -> Result<()> {
     let result = async {
         let chat = Chat::open(&stack, "berta", "+4915100000013").await?;
         let mut fault = Locked {
-            file: stack.gatehouse.folder().join("gatehouse.db"),
-            holder: None,
+            url: stack.gatehouse.database_url().to_owned(),
+            hold: None,
         };
         outage(&stack, &chat, &mut fault).await
     }

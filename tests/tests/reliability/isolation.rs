@@ -3,17 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use tests::proxy::Fate;
+use tests::between::{Between, Fate};
+use tests::plain::PlainUser;
+use tests::stack::PASSWORD;
 use tests::usage;
 
 use super::*;
 
-/// Messages of a burst; more by hand, with `GATEHOUSE_TEST_BURST=10000`.
-fn burst() -> usize {
-    std::env::var("GATEHOUSE_TEST_BURST")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(600)
+/// Messages of a burst; the 10,000 that this is about by hand, with `GATEHOUSE_TEST_BURST=10000`.
+fn burst() -> Result<usize> {
+    number("GATEHOUSE_TEST_BURST", 600)
 }
 
 /// How long messages take there and back, each after the other: the median.
@@ -46,61 +45,126 @@ fn is_undisturbed(what: &str, before: Duration, now: Duration) {
 
 #[tokio::test]
 async fn what_hangs_delays_nobody_else() -> Result<()> {
-    let media = Proxy::start().await?;
-    let environment = [
-        ("GATEHOUSE_GATEKEEPER__PROFILE__MEDIA__HOST", media.url()),
-        ("GATEHOUSE_LIMITS__WORKERS", "8"),
-    ];
-    let (stack, homeserver) = behind_a_proxy("isolation", &environment).await?;
-    media.aim(&stack.sandbox.addresses().http);
-    explained(&stack, hangs(&stack, &homeserver, &media).await)
+    let stack = behind_proxies("isolation", &[("GATEHOUSE_LIMITS__WORKERS", "8")]).await?;
+    explained(&stack, hangs(&stack, stack.between()?).await)
 }
 
-async fn hangs(stack: &Stack, homeserver: &Proxy, media: &Proxy) -> Result<()> {
+async fn hangs(stack: &Stack, between: &Between) -> Result<()> {
     let good = Chat::open(stack, "anna", "+4915100000031").await?;
     let stuck = Chat::open(stack, "berta", "+4915100000032").await?;
     let before = median(&good, "before").await?;
 
     // The homeserver answers nothing about one room.
-    homeserver.rule("", &stuck.room, Fate::Hangs);
+    between.to_homeserver.rule("", &stuck.room, Fate::Hangs);
     stuck.phone.send(stuck.me(), "does not come").await?;
     stuck.client.send(&stuck.room, "goes all the same").await?;
     is_undisturbed("a room hangs", before, median(&good, "room").await?);
-    homeserver.heal();
+    between.to_homeserver.heal();
     stuck.seen("does not come").await?;
     stuck.on_phone("goes all the same").await?;
 
     // The media server takes requests and gives nothing. Texts of the same contact wait behind their pictures, nobody else's do.
-    media.rule("", "/", Fate::Hangs);
+    between.to_media.rule("", "/", Fate::Hangs);
+    let mut pictures = Vec::new();
     for count in 0..4 {
         let upload = stuck.phone.upload_generated("image", 50_000, count).await?;
         let picture =
             serde_json::json!({"kind": "image", "mimetype": "image/jpeg", "upload": upload.upload});
         stuck.phone.say(stuck.me(), picture).await?;
+        pictures.push(upload.sha256);
     }
     is_undisturbed(
         "the media server hangs",
         before,
         median(&good, "media").await?,
     );
+    let (room, ghost) = (stuck.room.clone(), stuck.ghost.clone());
     let other = Chat::with(stack, stuck.client, "+4915100000033").await?;
     is_undisturbed(
         "the same user's other chat",
         before,
         median(&other, "other").await?,
     );
-    media.heal();
-    Ok(())
+    let began = Instant::now();
+    between.to_media.heal();
+    let client = &other.client;
+    let come = client.until("all pictures", PATIENCE * 4, || async {
+        let timeline = client.timeline(&room).await?;
+        let mut come = Vec::new();
+        for event in timeline.iter().filter(|event| event.sender == ghost) {
+            let message = event.kind == "m.room.message";
+            if let Some(file) = event.content.get("file").filter(|_| message) {
+                come.push(client.download(file, None).await?.sha256);
+            }
+        }
+        Ok((come.len() >= pictures.len()).then_some(come))
+    });
+    assert_eq!(come.await?, pictures, "once and in order");
+    println!(
+        "all pictures {:?} after the media server's return",
+        began.elapsed()
+    );
+
+    // A contact whose keys the gatekeeper does not give.
+    let keyless = stack.sandbox.phone("+4915100000034", "Cem").await?;
+    let ghost = stack.ghost(&keyless);
+    let room = other.client.direct_chat(&ghost).await?;
+    other.client.wait_for_member(&room, &ghost).await?;
+    let takes_part = |on: bool| keyless.options(serde_json::json!({"third_party_chats": on}));
+    takes_part(false).await?;
+    other.client.send(&room, "behind closed doors").await?;
+    waits(stack, "inbox", 1).await?;
+    is_undisturbed(
+        "a contact has no keys",
+        before,
+        median(&good, "keys").await?,
+    );
+    is_undisturbed(
+        "the same user's other chat",
+        before,
+        median(&other, "beside").await?,
+    );
+    takes_part(true).await?;
+    keyless
+        .wait_for_text(other.me(), "behind closed doors")
+        .await?;
+
+    // A login that gets no further than an open connection.
+    between.to_gatekeeper.stall_new(true);
+    let opened = between.to_gatekeeper.opened();
+    let user = stack.synapse.register("carla", PASSWORD).await?;
+    let plain = PlainUser::login(stack.synapse.url(), "carla", PASSWORD).await?;
+    let management = plain.chat_with(&stack.bot()).await?;
+    plain
+        .ask(&management, "enable", |said| said.contains("if you agree"))
+        .await?;
+    plain.say(&management, "accept").await?;
+    wait::until("the login to connect in vain", PATIENCE, || async {
+        Ok((between.to_gatekeeper.opened() > opened).then_some(()))
+    })
+    .await?;
+    is_undisturbed("a login is stuck", before, median(&good, "login").await?);
+    between.to_gatekeeper.stall_new(false);
+    let sent = keyless.send(&user, "welcome").await?;
+    keyless
+        .until(&user, "the login to work", PATIENCE * 3, |messages| {
+            let of = |message: &&tests::sandbox::Message| message.id == sent;
+            let message = messages.iter().find(of);
+            message.filter(|message| message.status != "sent").map(drop)
+        })
+        .await
 }
 
 #[tokio::test]
 async fn another_room_goes_past_a_burst_that_lies_in_tables() -> Result<()> {
-    let (stack, _proxy) = behind_a_proxy("burst", &[]).await?;
+    let stack = behind_proxies("burst", &[]).await?;
     explained(&stack, goes_past(&stack).await)
 }
 
 async fn goes_past(stack: &Stack) -> Result<()> {
-    let count = burst();
+    let count = burst()?;
+    // For thousands there is more time.
+    let patience = PATIENCE * 6 + Duration::from_millis(200 * count as u64);
     let long = Chat::open(stack, "anna", "+4915100000041").await?;
     let phone = stack.sandbox.phone("+4915100000042", "Cem").await?;
     let ghost = stack.ghost(&phone);
@@ -139,7 +203,7 @@ async fn goes_past(stack: &Stack) -> Result<()> {
     let shown = long.texts_on_phone().await?.len();
     println!("{shown} of {count} were before it, at the latest count");
     long.phone
-        .until(long.me(), "the last of them", PATIENCE * 6, |messages| {
+        .until(long.me(), "the last of them", patience, |messages| {
             let last = (count - 1).to_string();
             messages
                 .iter()
@@ -183,7 +247,7 @@ async fn goes_past(stack: &Stack) -> Result<()> {
     );
     stack.synapse.go_on().await?;
     let last = format!("back {}", count - 1);
-    wait::until("the last of them", PATIENCE * 8, || async {
+    wait::until("the last of them", patience, || async {
         Ok(long.texts_in_room().await?.contains(&last).then_some(()))
     })
     .await?;

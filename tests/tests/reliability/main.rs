@@ -5,35 +5,43 @@
     reason = "how long it took and how much there was is printed, not asserted"
 )]
 
+mod backpressure;
 mod clock;
 mod database;
 mod growth;
 mod isolation;
 mod poison;
+mod recovery;
 mod shutdown;
 
 use serde_json::Value;
 use tests::client::{Client, TimelineEvent};
-use tests::proxy::Proxy;
 use tests::sandbox::Phone;
 use tests::stack::{Options, Stack};
 use tests::wait::{self, PATIENCE};
 use tests::{Error, Result};
 
-/// A stack whose bridge reaches the homeserver through a proxy.
-async fn behind_a_proxy(name: &str, environment: &[(&str, &str)]) -> Result<(Stack, Proxy)> {
-    let proxy = Proxy::start().await?;
-    let mut options = Options::default();
+/// A number from the environment, for runs by hand that are larger than the usual ones.
+fn number(name: &str, usual: usize) -> Result<usize> {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| Error::new(format!("{name} is to be a number, not {text:?}"))),
+        Err(_) => Ok(usual),
+    }
+}
+
+/// A stack with proxies around the bridge.
+async fn behind_proxies(name: &str, environment: &[(&str, &str)]) -> Result<Stack> {
+    let mut options = Options {
+        between: true,
+        ..Options::default()
+    };
     options.gatehouse.environment = environment
         .iter()
-        .copied()
-        .chain([("GATEHOUSE_HOMESERVER__URL", proxy.url())])
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-    let stack = Stack::prepare(name, options).await?;
-    proxy.aim(stack.synapse.url());
-    stack.gatehouse.start().await?;
-    Ok((stack, proxy))
+    Stack::start(name, options).await
 }
 
 /// A Matrix user and a phone with a chat in which both have written.
@@ -143,8 +151,7 @@ async fn wait_until_set_aside(stack: &Stack, count: usize) -> Result<Vec<Value>>
 
 /// Runs statements on the bridge's own SQLite database, beside it.
 async fn in_database(stack: &Stack, statements: &str) -> Result<()> {
-    let file = stack.gatehouse.folder().join("gatehouse.db");
-    tests::database::execute(&format!("sqlite:{}", file.display()), statements).await
+    tests::database::execute(stack.gatehouse.database_url(), statements).await
 }
 
 /// Fails with what the bridge has logged.

@@ -1,6 +1,6 @@
 //! What cannot be handled is set aside; what comes after it goes on; an operator brings it back.
 
-use tests::proxy::Fate;
+use tests::between::{Fate, HttpProxy};
 
 use super::*;
 
@@ -9,11 +9,12 @@ const FEW_TRIES: (&str, &str) = ("GATEHOUSE_LIMITS__TRIES", "3");
 /// A row that the disk has damaged: the homeserver still has the event. Where it does not give it, the event is set aside.
 #[tokio::test]
 async fn a_damaged_event_is_read_anew_or_set_aside() -> Result<()> {
-    let (stack, proxy) = behind_a_proxy("poison-event", &[FEW_TRIES]).await?;
-    explained(&stack, damaged_events(&stack, &proxy).await)
+    let stack = behind_proxies("poison-event", &[FEW_TRIES]).await?;
+    let proxy = &stack.between()?.to_homeserver;
+    explained(&stack, damaged_events(&stack, proxy).await)
 }
 
-async fn damaged_events(stack: &Stack, proxy: &Proxy) -> Result<()> {
+async fn damaged_events(stack: &Stack, proxy: &HttpProxy) -> Result<()> {
     let chat = Chat::open(stack, "anna", "+4915100000001").await?;
     // A second contact, whose keys are not known yet: what is written to it waits while the gatekeeper is away.
     let other = stack.sandbox.phone("+4915100000002", "Cem").await?;
@@ -81,7 +82,8 @@ async fn damaged_events(stack: &Stack, proxy: &Proxy) -> Result<()> {
 /// The homeserver lets a ghost into no room: its invitation is set aside, and accepted when it is brought back.
 #[tokio::test]
 async fn an_invitation_that_cannot_be_accepted_comes_back() -> Result<()> {
-    let (stack, proxy) = behind_a_proxy("poison-invite", &[FEW_TRIES]).await?;
+    let stack = behind_proxies("poison-invite", &[FEW_TRIES]).await?;
+    let proxy = &stack.between()?.to_homeserver;
     let result = async {
         let chat = Chat::open(&stack, "berta", "+4915100000003").await?;
         let other = stack.sandbox.phone("+4915100000004", "Cem").await?;
@@ -107,7 +109,8 @@ async fn an_invitation_that_cannot_be_accepted_comes_back() -> Result<()> {
 /// A homeserver that makes no room for a contact: the message is kept, leaves the gatekeeper, and comes when it is brought back.
 #[tokio::test]
 async fn a_message_from_whatsapp_without_a_room_is_kept() -> Result<()> {
-    let (stack, proxy) = behind_a_proxy("poison-room", &[FEW_TRIES]).await?;
+    let stack = behind_proxies("poison-room", &[FEW_TRIES]).await?;
+    let proxy = &stack.between()?.to_homeserver;
     let result = async {
         let chat = Chat::open(&stack, "clara", "+4915100000005").await?;
         let other = stack.sandbox.phone("+4915100000006", "Dora").await?;
@@ -157,7 +160,8 @@ async fn a_message_from_whatsapp_without_a_room_is_kept() -> Result<()> {
 /// The homeserver takes no event of a ghost, then takes them again.
 #[tokio::test]
 async fn an_event_that_the_homeserver_refuses_is_kept() -> Result<()> {
-    let (stack, proxy) = behind_a_proxy("poison-send", &[FEW_TRIES]).await?;
+    let stack = behind_proxies("poison-send", &[FEW_TRIES]).await?;
+    let proxy = &stack.between()?.to_homeserver;
     let result = async {
         let chat = Chat::open(&stack, "dora", "+4915100000007").await?;
         let sends = format!(
@@ -183,7 +187,7 @@ async fn an_event_that_the_homeserver_refuses_is_kept() -> Result<()> {
 /// A stanza that the disk has damaged: its sender is told, the ones behind it go.
 #[tokio::test]
 async fn a_damaged_stanza_is_told_and_holds_up_nothing() -> Result<()> {
-    let (stack, _proxy) = behind_a_proxy("poison-stanza", &[FEW_TRIES]).await?;
+    let stack = behind_proxies("poison-stanza", &[FEW_TRIES]).await?;
     let result = async {
         let chat = Chat::open(&stack, "emil", "+4915100000008").await?;
         stack.sandbox.stop().await?;

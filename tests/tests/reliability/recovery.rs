@@ -1,0 +1,58 @@
+//! The homeserver was away for minutes: messages go again soon after its return.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// How soon the first message each way must be there after the return of the homeserver.
+const SOON: Duration = Duration::from_secs(30);
+
+/// How long it is away, in seconds; the ten minutes that this is about by hand, with `GATEHOUSE_TEST_OUTAGE=600`.
+fn outage() -> Result<usize> {
+    number("GATEHOUSE_TEST_OUTAGE", 60)
+}
+
+#[tokio::test]
+async fn messages_go_soon_after_the_homeserver_returns() -> Result<()> {
+    let stack = Stack::start("recovery", Options::default()).await?;
+    explained(&stack, returns(&stack).await)
+}
+
+async fn returns(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "anna", "+4915100000071").await?;
+    let away = Duration::from_secs(outage()? as u64);
+    stack.synapse.kill();
+    let end = Instant::now() + away;
+    // The phone goes on writing, from the first moment of the outage to its last.
+    let mut count = 0;
+    while Instant::now() < end {
+        chat.phone.send(chat.me(), &format!("back {count}")).await?;
+        count += 1;
+        let pause = (away / 10).min(end.saturating_duration_since(Instant::now()));
+        tokio::time::sleep(pause).await;
+    }
+    stack.synapse.go_on().await?;
+    let back_again = Instant::now();
+    let there = async {
+        chat.client.send(&chat.room, "there").await?;
+        chat.on_phone("there").await?;
+        Ok::<_, Error>(back_again.elapsed())
+    };
+    let here = async {
+        chat.seen("back 0").await?;
+        Ok(back_again.elapsed())
+    };
+    let (there, here) = tokio::try_join!(there, here)?;
+    println!(
+        "after {} s without homeserver: {there:?} to WhatsApp, {here:?} to Matrix",
+        away.as_secs()
+    );
+    assert!(there < SOON, "to WhatsApp after {there:?}");
+    assert!(here < SOON, "to Matrix after {here:?}");
+    chat.seen(&format!("back {}", count - 1)).await?;
+    let mut expected = vec!["hello to you".to_owned()];
+    expected.extend((0..count).map(|number| format!("back {number}")));
+    assert_eq!(chat.texts_in_room().await?, expected, "once and in order");
+    assert_eq!(chat.texts_on_phone().await?, ["hello", "there"]);
+    Ok(())
+}
