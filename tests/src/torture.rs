@@ -20,6 +20,8 @@ use rand::rngs::SmallRng;
 use crate::Result;
 use crate::machine::load;
 use crate::postgres::Postgres;
+use crate::scratch::Scratch;
+use crate::shim::Shim;
 use crate::stack::{Options, Stack};
 
 use self::actors::Actors;
@@ -66,10 +68,14 @@ impl Torture {
         let begin = Instant::now();
         let mut options = self.stack.clone();
         options.between = true;
+        let library = Scratch::new("shim")?;
+        let shim = Shim::new(library.path())?;
+        let environment = shim.environment().to_vec();
+        options.gatehouse.environment.extend(environment);
         let shown = (ACCEPTED.to_owned(), KINDS.to_owned());
         options.gatehouse.environment.push(shown);
         let stack = Stack::start(&format!("torture-{}", self.seed), options).await?;
-        let result = self.with(&stack).await;
+        let result = self.with(&stack, &shim).await;
         let (findings, recoveries, details) = match result {
             Ok(found) => found,
             Err(error) => return Err(stack.explain(error)),
@@ -91,7 +97,11 @@ impl Torture {
         })
     }
 
-    async fn with(&self, stack: &Stack) -> Result<(Findings, Vec<Recovery>, Vec<String>)> {
+    async fn with(
+        &self,
+        stack: &Stack,
+        shim: &Shim,
+    ) -> Result<(Findings, Vec<Recovery>, Vec<String>)> {
         let scripts = plan::plan(self.seed, &self.mix);
         let actors = Actors::open(stack, scripts, self.mix.users, self.mix.contacts).await?;
         let acts = actors.total();
@@ -102,6 +112,7 @@ impl Torture {
         let place = Place {
             stack,
             postgres: self.postgres.as_deref(),
+            shim,
             actors: &actors,
         };
         // Faults go on as long as people act, then everything is mended.
@@ -111,7 +122,7 @@ impl Torture {
         );
         acting?;
         let recoveries = recoveries?;
-        let (findings, details) = actors.settle(self.patience).await?;
+        let (findings, details) = actors.settle(stack, self.patience).await?;
         Ok((findings, recoveries, details))
     }
 }

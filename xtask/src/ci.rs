@@ -16,7 +16,7 @@ pub(crate) struct Ci {
     /// How long damaged input is fed to each decoder
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     fuzz_seconds: u64,
-    /// How long people talk while everything breaks
+    /// How long people talk while everything breaks, half of it with each database
     #[arg(long, value_name = "TIME", value_parser = torture::time, default_value = "5m")]
     torture: Duration,
 }
@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: &Ci) -> Result<()> {
     steps::run("checking the lints", &mut clippy)?;
     test::run(&test::Test::everything()).await?;
     cache::progress("talking while everything breaks");
-    torture::run(&torture::Torture::over(arguments.torture)).await?;
+    torture::with_both_databases(arguments.torture).await?;
     let seconds = arguments.fuzz_seconds.to_string();
     let mut fuzz = steps::cargo();
     fuzz.args([

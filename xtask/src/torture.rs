@@ -1,6 +1,7 @@
 //! `cargo xtask torture`: nothing lost, nothing twice, in order, whatever breaks.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,22 +80,52 @@ fn after_help() -> String {
 
 impl Torture {
     /// One run with every fault, over this time.
-    pub(crate) fn over(spread: Duration) -> Self {
+    fn over(spread: Duration, seed: u64, postgres: bool) -> Self {
         Self {
-            seed: 1,
+            seed,
             seeds: 1,
-            messages: 500,
+            messages: 250,
             users: 2,
             contacts: 3,
             spread,
             faults: Vec::new(),
             spell: None,
             texts: false,
-            postgres: false,
+            postgres,
             record: None,
             show: None,
         }
     }
+
+    /// How to have this run again.
+    fn command(&self) -> String {
+        let postgres = if self.postgres { " --postgres" } else { "" };
+        format!(
+            "cargo xtask torture --seed {} --messages {} --users {} --contacts {} --for {}s{postgres}",
+            self.seed,
+            self.messages,
+            self.users,
+            self.contacts,
+            self.spread.as_secs()
+        )
+    }
+}
+
+/// Half of the time with each database, each time with a seed that nobody chose; says how to have each again.
+pub(crate) async fn with_both_databases(spread: Duration) -> Result<()> {
+    for postgres in [false, true] {
+        let run_over = Torture::over(spread / 2, any_seed(), postgres);
+        cache::progress(&run_over.command());
+        run(&run_over)
+            .await
+            .map_err(|error| Error::new(format!("{}: {error}", run_over.command())))?;
+    }
+    Ok(())
+}
+
+/// A seed of at most six digits, another one each time.
+fn any_seed() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000
 }
 
 /// Reads a time such as `90s`, `10m` or `1h`.
@@ -138,7 +169,7 @@ pub(crate) async fn run(arguments: &Torture) -> Result<()> {
         return Ok(());
     }
     let faults = match arguments.faults.as_slice() {
-        [] => Fault::usual(arguments.postgres),
+        [] => Fault::usual(arguments.postgres, arguments.spread),
         [none] if none == "none" => Vec::new(),
         names => names
             .iter()

@@ -13,6 +13,7 @@ use super::actors::Actors;
 use super::probe::Probe;
 use super::report::Recovery;
 use crate::postgres::Postgres;
+use crate::shim::Shim;
 use crate::stack::Stack;
 use crate::{Error, Result, cache};
 
@@ -20,6 +21,9 @@ use crate::{Error, Result, cache};
 const SPELL: Duration = Duration::from_secs(9);
 /// How long messages may take to go again after a fault. Then the fault counts as one without recovery, and the run goes on.
 const RECOVERY: Duration = Duration::from_secs(120);
+
+/// How long a run is at least that has faults of minutes.
+const ROOM_FOR_LONG: Duration = Duration::from_secs(300);
 
 macro_rules! faults {
     ($(#[doc = $doc:literal] $name:ident = $word:literal,)*) => {
@@ -127,17 +131,41 @@ faults! {
     StaleDevices = "stale-devices",
     /// A user makes new cross-signing keys.
     CrossSigning = "cross-signing",
+    /// The homeserver is ended by SIGKILL and away for two minutes (in runs of five minutes and more).
+    HomeserverAway = "homeserver-away",
+    /// The gatekeeper's media server takes requests and answers nothing.
+    MediaHang = "media-hang",
+    /// The gatekeeper's media server answers half of the requests with 503.
+    Media503 = "media-503",
+    /// gatehouse's clock is five hours ahead for a while (only where it is named).
+    ClockAhead = "clock-ahead",
+    /// gatehouse's clock is three days behind for a while (only where it is named).
+    ClockBehind = "clock-behind",
+    /// The disk has no space for the database (SQLite).
+    DiskFull = "disk-full",
+    /// The disk does not confirm what the database writes (SQLite).
+    DiskSync = "disk-sync",
+    /// Another program holds the database.
+    DatabaseLocked = "database-locked",
     /// PostgreSQL is ended with all its connections, and started again (with --postgres).
     PostgresRestart = "postgres-restart",
+    /// PostgreSQL is ended and away for a while (with --postgres).
+    PostgresAway = "postgres-away",
 }
 
 impl Fault {
-    /// Those that happen where none are named: all that this database can have.
+    /// Those that happen where none are named: all that this database can have, and that a run over this time has room for.
     #[must_use]
-    pub fn usual(postgres: bool) -> Vec<Self> {
-        let all = Self::ALL.iter().copied();
-        all.filter(|fault| postgres || *fault != Self::PostgresRestart)
-            .collect()
+    pub fn usual(postgres: bool, spread: Duration) -> Vec<Self> {
+        let can_be = |fault: &Self| match fault {
+            Self::PostgresRestart | Self::PostgresAway => postgres,
+            Self::DiskFull | Self::DiskSync => !postgres,
+            Self::HomeserverAway => spread >= ROOM_FOR_LONG,
+            // Read receipts are not withstood: what is the last that was read goes by the wall clock.
+            Self::ClockAhead | Self::ClockBehind => false,
+            _ => true,
+        };
+        Self::ALL.iter().copied().filter(can_be).collect()
     }
 }
 
@@ -148,6 +176,8 @@ pub struct Place<'a> {
     pub stack: &'a Stack,
     /// The bridge's database, if it is one that can be restarted.
     pub postgres: Option<&'a Postgres>,
+    /// What the bridge's machine does.
+    pub shim: &'a Shim,
     /// The people.
     pub actors: &'a Actors,
 }
@@ -251,6 +281,8 @@ async fn once(fault: Fault, strike: &Strike<'_>) -> Result<Recovery> {
 
 #[cfg(test)]
 mod unit {
+    use std::time::Duration;
+
     use super::Fault;
 
     #[test]
@@ -259,7 +291,16 @@ mod unit {
             assert_eq!(fault.name().parse::<Fault>().unwrap(), *fault);
         }
         assert!("nonsense".parse::<Fault>().is_err());
-        assert!(!Fault::usual(false).contains(&Fault::PostgresRestart));
-        assert!(Fault::usual(true).contains(&Fault::PostgresRestart));
+        let (short, long) = (Duration::from_secs(90), Duration::from_secs(600));
+        for (fault, postgres, spread) in [
+            (Fault::PostgresRestart, true, short),
+            (Fault::DiskFull, false, short),
+            (Fault::HomeserverAway, false, long),
+        ] {
+            assert!(Fault::usual(postgres, spread).contains(&fault));
+        }
+        assert!(!Fault::usual(false, short).contains(&Fault::PostgresRestart));
+        assert!(!Fault::usual(true, short).contains(&Fault::DiskFull));
+        assert!(!Fault::usual(true, short).contains(&Fault::HomeserverAway));
     }
 }

@@ -61,7 +61,7 @@ async fn torture(breakage: &str) -> Result<(Findings, Vec<String>)> {
         // Slowly enough that there is somebody who writes at each death.
         let pause = Some(Duration::from_millis(700));
         tokio::try_join!(actors.act(pause), deaths)?;
-        actors.settle(Duration::from_secs(40)).await
+        actors.settle(&stack, Duration::from_secs(40)).await
     };
     result.await.map_err(|error| stack.explain(error))
 }

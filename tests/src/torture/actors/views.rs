@@ -7,11 +7,16 @@ use super::Actors;
 use super::chat::{Chat, PhoneMessage};
 use crate::Result;
 use crate::client::TimelineEvent;
+use crate::stack::Stack;
 use crate::torture::model::{Findings, Seen, compare, expected, tag};
 use crate::torture::plan::{Act, MessageId, Side};
 
 /// The type of the events that say what became of a message.
 const STATUS: &str = "com.beeper.message_send_status";
+
+/// How long what is still on its way may take after everything that must come has come. What waits for a key that nobody has any
+/// more waits for ever.
+const LATE: Duration = Duration::from_secs(60);
 
 /// A chat as its two people see it.
 struct View {
@@ -40,23 +45,50 @@ impl Verdict {
 
 impl Actors {
     /// Waits until everything has arrived as it must, at most for `patience`; then everybody reads everything, and all must
-    /// be said to have been delivered and read. Says what is wrong.
+    /// be said to have been delivered and read. When nothing is on its way any more, everybody looks at everything once more: what
+    /// was right must have stayed so. Says what is wrong at that last look.
     ///
     /// # Errors
     ///
     /// When a client or the sandbox cannot be asked.
-    pub async fn settle(&self, patience: Duration) -> Result<(Findings, Vec<String>)> {
-        let mut verdict = Verdict::default();
+    pub async fn settle(
+        &self,
+        stack: &Stack,
+        patience: Duration,
+    ) -> Result<(Findings, Vec<String>)> {
         let end = Instant::now() + patience;
         for chat in &self.chats {
-            verdict.add(settled(end, || self.contents(chat)).await?);
+            settled(end, || self.contents(chat)).await?;
             self.read_all(chat).await?;
         }
         let end = Instant::now() + patience;
         for chat in &self.chats {
-            verdict.add(settled(end, || self.statuses(chat)).await?);
+            settled(end, || self.statuses(chat)).await?;
+        }
+        // A double, or a change that takes back what was there, may come late.
+        self.quiet(stack).await?;
+        let mut verdict = Verdict::default();
+        for chat in &self.chats {
+            verdict.add(self.contents(chat).await?);
+            verdict.add(self.statuses(chat).await?);
         }
         Ok((verdict.findings, verdict.details))
+    }
+
+    /// Waits until nothing is on its way in the bridge or for it, or until [`LATE`].
+    async fn quiet(&self, stack: &Stack) -> Result<()> {
+        let end = Instant::now() + LATE;
+        loop {
+            let mut waiting = stack.gatehouse.waiting()?;
+            for user in &self.users {
+                let partner = stack.sandbox.partner_user(user.user_id()).await?;
+                waiting += partner.map_or(0, |user| user["mailbox"].as_u64().unwrap_or_default());
+            }
+            if waiting == 0 || Instant::now() > end {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     async fn view(&self, chat: &Chat) -> Result<View> {

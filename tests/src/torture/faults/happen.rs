@@ -5,13 +5,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Fault, Place, Strike};
-use crate::between::{HttpProxy, Keys, Refuse, Trouble};
+use crate::between::{Fate, HttpProxy, Keys, Refuse, Trouble};
 use crate::client::Client;
+use crate::database::Hold;
 use crate::error::Context as _;
 use crate::{Error, Result};
 
 /// How far the gatekeeper's clock jumps, in seconds.
 const JUMP: u64 = 3600;
+/// How long the homeserver is away where it is away for long, at least.
+const LONG: Duration = Duration::from_secs(120);
+/// How far gatehouse's own clock is ahead or behind, in seconds.
+const AHEAD: i64 = 5 * 3600;
+const BEHIND: i64 = -3 * 24 * 3600;
 /// How long a few bytes take where everything crawls.
 const CRAWL: Duration = Duration::from_millis(40);
 
@@ -40,6 +46,7 @@ impl Fault {
         let Place {
             stack,
             postgres,
+            shim,
             actors,
         } = strike.place;
         let (gatehouse, synapse, spell) = (&stack.gatehouse, &stack.synapse, strike.spell);
@@ -158,9 +165,50 @@ impl Fault {
                 gatehouse.start().await
             }
             Self::CrossSigning => actors.reset_cross_signing().await,
-            Self::PostgresRestart => {
+            Self::HomeserverAway => {
+                synapse.kill();
+                tokio::time::sleep(spell.max(LONG)).await;
+                synapse.go_on().await
+            }
+            Self::MediaHang => {
+                between.to_media.rule("", "/", Fate::Hangs);
+                tokio::time::sleep(spell).await;
+                between.to_media.heal();
+                Ok(())
+            }
+            Self::Media503 => strike.between(&between.to_media, refuse(0.5, 503)).await,
+            Self::ClockAhead => {
+                shim.clock(AHEAD)?;
+                tokio::time::sleep(spell).await;
+                shim.clock(0)
+            }
+            Self::ClockBehind => {
+                shim.clock(BEHIND)?;
+                tokio::time::sleep(spell).await;
+                shim.clock(0)
+            }
+            Self::DiskFull => {
+                shim.disk_full(true)?;
+                tokio::time::sleep(spell).await;
+                shim.disk_full(false)
+            }
+            Self::DiskSync => {
+                shim.sync_fails(true)?;
+                tokio::time::sleep(spell).await;
+                shim.sync_fails(false)
+            }
+            Self::DatabaseLocked => {
+                let hold = Hold::take(gatehouse.database_url()).await?;
+                tokio::time::sleep(spell).await;
+                hold.release().await
+            }
+            Self::PostgresRestart | Self::PostgresAway => {
                 let server = postgres.context("the bridge does not use PostgreSQL: --postgres")?;
-                server.restart().await
+                server.stop()?;
+                if self == Self::PostgresAway {
+                    tokio::time::sleep(spell).await;
+                }
+                server.go_on().await
             }
             Self::OneTimeKeys | Self::NewDevice | Self::StaleDevices => Ok(()),
         }
