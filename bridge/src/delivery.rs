@@ -28,6 +28,10 @@ pub(crate) struct Courier {
     receipts: HashSet<String>,
     /// When something was last acknowledged, or sent with nothing else in flight.
     progress: Instant,
+    /// Contacts for whom the gatekeeper does not take a message now: what is behind it waits for it.
+    refused: HashSet<String>,
+    /// When what was refused is sent again.
+    again: Option<Instant>,
 }
 
 impl Courier {
@@ -40,6 +44,8 @@ impl Courier {
             in_flight: 0,
             receipts: HashSet::new(),
             progress: Instant::now(),
+            refused: HashSet::new(),
+            again: None,
         }
     }
 
@@ -55,6 +61,13 @@ impl Courier {
     pub(crate) fn acknowledged(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.progress = Instant::now();
+    }
+
+    /// The gatekeeper does not take a message for this contact now.
+    pub(crate) fn refused(&mut self, peer: &str) {
+        self.refused.insert(peer.to_owned());
+        self.again
+            .get_or_insert_with(|| Instant::now() + ACK_PATIENCE);
     }
 
     /// A receipt was acknowledged; says whether it was one of the outbox. Delivery receipts are not: if one comes to nobody,
@@ -73,14 +86,16 @@ impl Courier {
         self.in_flight = 0;
         self.receipts.clear();
         self.progress = Instant::now();
+        self.refused.clear();
+        self.again = None;
     }
 
-    /// Ends when an acknowledgement is overdue.
+    /// Ends when an acknowledgement is overdue, or when what was refused is to be sent again.
     pub(crate) async fn overdue(&self) {
-        if self.connected && self.in_flight > 0 {
-            tokio::time::sleep_until(self.progress + ACK_PATIENCE).await;
-        } else {
-            std::future::pending::<()>().await;
+        let silent = (self.in_flight > 0).then(|| self.progress + ACK_PATIENCE);
+        match silent.into_iter().chain(self.again).min() {
+            Some(at) if self.connected => tokio::time::sleep_until(at).await,
+            _ => std::future::pending().await,
         }
     }
 
@@ -98,6 +113,10 @@ impl Courier {
                 return;
             }
             for row in rows {
+                if row.kind == outbox::Kind::Message && self.refused.contains(&row.peer) {
+                    self.sent = row.seq;
+                    continue;
+                }
                 if !self.withdrawals.may_send(row.seq) {
                     self.sent = row.seq;
                     continue;

@@ -265,8 +265,9 @@ impl Follower {
             .map(|code| (code, self.core.profile.classify_ack(code)))
         {
             Some((code, RefusalClass::Retry(_))) => {
-                // Not acknowledged: it is sent again when the patience with it ends.
+                // Not acknowledged: it is sent again after a while, and before what is behind it.
                 tracing::warn!(login = %self.log_id, code, "the gatekeeper does not take a message now");
+                self.courier.refused(&peer);
                 let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
                 tokio::spawn(async move {
                     notices::delayed_by_gatekeeper(&core, &mxid, &peer, &id, code).await;

@@ -133,7 +133,15 @@ async fn a_refusal_for_now_is_told_until_it_ends() -> Result<()> {
         let edited = chat.wait_for_notice(&bot, "2 times and more").await?;
         assert_eq!(edited.event_id, notice.event_id);
         stack.sandbox.faults(json!({"reset": true})).await?;
+        let behind = chat.client.send(&chat.room, "behind it").await?;
         chat.wait_for_delivery(&event).await?;
+        chat.wait_for_delivery(&behind).await?;
+        let shown = chat.phone.messages(chat.me()).await?;
+        let texts: Vec<_> = shown
+            .iter()
+            .filter_map(|each| each.text.as_deref())
+            .collect();
+        assert!(texts.ends_with(&["too much", "behind it"]), "{texts:?}");
         chat.client
             .wait_for_redaction(&chat.room, &notice.event_id)
             .await?;
