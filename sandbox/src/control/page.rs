@@ -23,9 +23,10 @@ macro_rules! parts {
     };
 }
 
-const PARTS: [(&str, &str, &str); 16] = parts! {
+const PARTS: [(&str, &str, &str); 17] = parts! {
     "phone.css": "text/css; charset=utf-8",
     "api.js": "text/javascript; charset=utf-8",
+    "attach.js": "text/javascript; charset=utf-8",
     "bubble.js": "text/javascript; charset=utf-8",
     "chats.js": "text/javascript; charset=utf-8",
     "composer.js": "text/javascript; charset=utf-8",

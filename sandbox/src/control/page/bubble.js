@@ -3,7 +3,7 @@
 import { clockTime, dialog, duration, fileSize, make, shortName } from './dom.js'
 import { icon } from './icons.js'
 import { marked } from './marks.js'
-import { player } from './player.js'
+import { player, silence } from './player.js'
 
 const KINDS = {
   image: 'Photo', video: 'Video', gif: 'GIF', round_video: 'Video message', voice: 'Voice message', audio: 'Audio', document: 'File',
@@ -20,7 +20,7 @@ export function summary(message) {
   if (message.kind === 'timer') return timer(message)
   if (message.revoked) return 'Deleted message'
   if (message.kind === 'text') return message.text ?? ''
-  const name = kindName(message.kind)
+  const name = kindName(message.kind) + (message.view_once ? ' to be opened once' : '')
   const length = message.duration ? ` (${duration(message.duration)})` : ''
   const more = message.caption || message.text || message.file_name || message.contacts[0]?.name || message.location?.name
   return more ? `${name}${length}: ${more}` : name + length
@@ -56,7 +56,24 @@ const card = ({ name, vcard }) => entry('person', {
   href: `data:text/vcard;charset=utf-8,${encodeURIComponent(vcard)}`, download: `${name}.vcf`,
 }, name, /^TEL[^:]*:(.*)$/mi.exec(vcard)?.[1])
 
-/** What stands in the place of a file that is not there, or is to be looked at once. */
+/** What is to be opened once: never in the chat, but where it is opened, and not again. Its sender cannot open it at all. */
+function once(message, source, act) {
+  const name = kindName(message.kind)
+  if (message.from_me) return [make('em', {}, `${name}, to be opened once${message.status === 'played' ? ': opened' : ''}`)]
+  if (message.status === 'played') return [make('em', {}, `${name}: opened once`)]
+  const heard = message.kind === 'voice' || message.kind === 'audio'
+  const shown = () => heard ? player(message, source, () => {})
+    : message.kind === 'image' ? make('img', { src: source, alt: name })
+      : make('video', { src: source, controls: true, autoplay: true, 'aria-label': name })
+  return [make('button', { type: 'button', class: 'plain', onclick: async () => {
+    await dialog(name, [make('form', { method: 'dialog' }, heard ? make('h2', {}, name) : null,
+      make('button', { class: 'icon', 'aria-label': 'Close' }, icon('close'))), shown()], heard ? 'once' : 'light')
+    silence()
+    act.listened(message)
+  } }, `${name}: open once`)]
+}
+
+/** What stands in the place of a file that is not there, or is to be opened once. */
 function instead(message, source, act) {
   const name = kindName(message.kind)
   if (message.media === 'fetching') return [make('em', {}, `${name}: fetching…`)]
@@ -64,14 +81,7 @@ function instead(message, source, act) {
     return [make('em', {}, `${name}: ${message.media_error ?? 'it could not be fetched'}`),
       make('button', { type: 'button', class: 'plain', onclick: () => act.fetchAgain(message) }, 'Fetch again')]
   }
-  if (!message.view_once || message.from_me) return null
-  if (message.status === 'played') return [make('em', {}, `${name}: opened once`)]
-  if (message.kind !== 'image') return null
-  return [make('button', { type: 'button', class: 'plain', onclick: async () => {
-    await dialog(name, [make('form', { method: 'dialog' }, make('button', { class: 'icon', 'aria-label': 'Close' }, icon('close'))),
-      make('img', { src: source, alt: name })], 'light')
-    act.listened(message)
-  } }, `${name}: open once`)]
+  return message.view_once ? once(message, source, act) : null
 }
 
 function attachment(message, source, listened) {

@@ -58,13 +58,16 @@ export function dialog(label, content, className = '') {
   })
 }
 
+/** Puts a dialog off. It is no submit button, so that the Enter key in a field means yes. */
+export const notNow = () => make('button', { type: 'button', class: 'plain', onclick: ({ target }) => target.closest('dialog').close('') }, 'Not now')
+
 /** Asks before something that cannot be undone. */
 export async function confirmed(question, explanation, yes) {
   const answer = await dialog(question, make('form', { method: 'dialog' },
     make('h2', {}, question),
     explanation.map(text => make('p', {}, text)),
     make('p', { class: 'actions' },
-      make('button', { value: '', class: 'plain', formnovalidate: true }, 'Not now'),
+      notNow(),
       make('button', { value: 'yes', autofocus: true }, yes))))
   return answer === 'yes'
 }

@@ -49,7 +49,7 @@ menus($('messages'), message => {
   if (usable && (message.text || message.caption)) {
     actions.push(['Copy', () => attempt(() => navigator.clipboard.writeText(message.text ?? message.caption))])
   }
-  if (usable && message.from_me && message.kind === 'text') actions.push(['Edit', () => composer.edit(message)])
+  if (usable && message.from_me && (message.kind === 'text' || composer.captions(message))) actions.push(['Edit', () => composer.edit(message)])
   if (usable && message.from_me) actions.push(['Delete', () => remove(message)])
   actions.push(['Details', () => confirmed('Details', [
     `Id: ${message.id}`, `Kind: ${message.kind}`, `Status: ${message.status}`,
@@ -117,14 +117,23 @@ function showConversation() {
     bubbles.set(message.id, item)
     items.push(item)
   }
-  const scroll = $('scroll')
-  const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120
+  const stays = state.fresh || isAtEnd()
   settle($('messages'), items)
   // One of the messages can be reached with the Tab key; from there the arrow keys lead on.
   for (const item of items) item.tabIndex = -1
   if (items.length) items.at(-1).tabIndex = 0
-  if (atEnd || state.fresh) scroll.scrollTop = scroll.scrollHeight
+  if (stays) toEnd()
   state.fresh = false
+}
+
+function isAtEnd() {
+  const { scrollHeight, scrollTop, clientHeight } = $('scroll')
+  return scrollHeight - scrollTop - clientHeight < 120
+}
+
+function toEnd() {
+  $('scroll').scrollTop = $('scroll').scrollHeight
+  following = true
 }
 
 /** Says that what is on the screen was read; a refusal (the phone is offline, say) is no reason to disturb. */
@@ -203,6 +212,11 @@ follow({
 })
 
 for (const button of document.querySelectorAll('[data-icon]')) button.append(icon(button.dataset.icon))
+// Who is at the end stays there, also when a picture above comes to its size.
+let following = true
+$('scroll').addEventListener('scroll', () => { following = isAtEnd() })
+const sizes = new ResizeObserver(() => following && toEnd())
+for (const part of ['messages', 'scroll']) sizes.observe($(part))
 $('back').onclick = () => choose(null)
 $('earlier').onclick = () => {
   state.last += PAGE

@@ -1,6 +1,6 @@
 // The menu of a message: reactions and what can be done with it. It opens by long press, by context menu, by the
 // button beside the message, and by the keyboard (Enter, Space, the menu key).
-import { $, dialog, make } from './dom.js'
+import { $, dialog, make, notNow } from './dom.js'
 import { icon } from './icons.js'
 
 const REACTIONS = ['👍', '❤️', '😂', '😮', '😢', '🙏']
@@ -20,12 +20,12 @@ function place(menu, item, point) {
 async function another(react) {
   const field = make('input', { type: 'text', maxlength: 16, autofocus: true, required: true })
   const answer = await dialog('Another reaction', make('form', { method: 'dialog' }, make('label', { class: 'setting' }, 'Emoji', field),
-    make('p', { class: 'actions' }, make('button', { value: '', class: 'plain', formnovalidate: true }, 'Not now'), make('button', { value: 'yes' }, 'React'))))
+    make('p', { class: 'actions' }, notNow(), make('button', { value: 'yes' }, 'React'))))
   if (answer === 'yes' && field.value.trim()) react(field.value.trim())
 }
 
 /** Opens the menu of `item`; `actions` are `[label, what it does]`. */
-function open(item, point, { actions, react, mine }) {
+export function openMenu(item, point, { label = 'Message actions', actions, react, mine }) {
   close()
   const choose = work => () => {
     close()
@@ -34,7 +34,7 @@ function open(item, point, { actions, react, mine }) {
   const emoji = REACTIONS.map(each => make('button', { type: 'button', role: 'menuitemradio', 'aria-checked': String(mine === each),
     'aria-label': `React with ${each}`, onclick: choose(() => react(mine === each ? '' : each)) }, each))
   const other = make('button', { type: 'button', role: 'menuitem', 'aria-label': 'Another reaction', onclick: choose(() => another(react)) }, icon('attach'))
-  const menu = make('div', { class: 'menu', role: 'menu', 'aria-label': 'Message actions' },
+  const menu = make('div', { class: 'menu', role: 'menu', 'aria-label': label },
     react ? make('div', { class: 'emoji', role: 'group', 'aria-label': 'Reactions' }, emoji, other) : null,
     actions.map(([label, work]) => make('button', { type: 'button', role: 'menuitem', onclick: choose(work) }, label)))
   const outside = event => menu.contains(event.target) || close()
@@ -62,7 +62,7 @@ function open(item, point, { actions, react, mine }) {
 
 /** Gives a list of messages its menus; `describe(message)` says what one offers. */
 export function menus(list, describe) {
-  const offer = (item, point) => open(item, point, describe(item.message))
+  const offer = (item, point) => openMenu(item, point, describe(item.message))
   const of = event => event.target.closest?.('li[data-id]')
   let press = null
   const release = () => {

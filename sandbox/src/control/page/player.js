@@ -5,6 +5,9 @@ import { icon } from './icons.js'
 const BARS = 48
 let playing = null
 
+/** Nothing is heard any more. */
+export const silence = () => playing?.pause()
+
 /** Loudness in `BARS` steps of 0 to 1, from the samples 0 to 100 that a message brings. */
 function steps(samples) {
   return Array.from({ length: BARS }, (_, bar) => samples[Math.floor(bar * samples.length / BARS)] / 100)
@@ -58,7 +61,8 @@ export function player(message, source, listened) {
     progress()
   }
 
-  if (message.waveform?.length) draw(steps(message.waveform))
+  // Silence from end to end is what clients tell that have not listened.
+  if (message.waveform?.some(sample => sample > 0)) draw(steps(message.waveform))
   else if (message.kind === 'voice') {
     fetchIt().then(blob => blob.arrayBuffer()).then(bytes => measure(bytes)).then(({ waveform }) => draw(waveform)).catch(() => draw(Array(BARS).fill(0)))
   } else draw(Array(BARS).fill(0))
