@@ -5,10 +5,20 @@
 /// `<failure reason=…>` for a user who is not enlisted (any more). Clients take 401 as "enlist again".
 pub const NOT_ENLISTED: u16 = 401;
 
+/// `<failure reason=…>` for a login that says too little, or what no client says.
+pub const BAD_LOGIN: u16 = 400;
+
+/// `<failure reason=…>` for a key or token that is not the user's. Clients take it as [`NOT_ENLISTED`].
+pub const NOT_THE_USER: u16 = 401;
+
+/// `<failure reason=…>` while the partner's key set cannot be fetched: the token may be good. Clients come back by
+/// themselves.
+pub const KEYS_OUT_OF_REACH: u16 = 503;
+
 /// `<ack error=…>` for a stanza that cannot be read; seen in open source for stanzas that fail a check.
 pub const INVALID_STANZA: u16 = 479;
 
-/// `<ack error=…>` for a message to an address that nobody has.
+/// `<ack error=…>` for a message to an address that nobody has, and `<error code=…>` for its keys.
 pub const NO_SUCH_USER: u16 = 404;
 
 /// `<ack error=…>` for a message to somebody who has third-party chats off; seen in open source where

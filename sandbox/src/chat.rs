@@ -39,9 +39,6 @@ use self::{
 };
 use crate::world::World;
 
-/// Time that a client has for the whole handshake.
-const HANDSHAKE: Duration = Duration::from_secs(20);
-
 /// Time that a client has to take the last stanza before the connection is dropped.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -75,6 +72,9 @@ pub(crate) enum Ended {
     /// The handshake took too long.
     #[error("the handshake was not finished in time")]
     TooSlow,
+    /// Too many others have connected and not logged in.
+    #[error("too many connections have not logged in yet")]
+    TooMany,
 }
 
 /// Serves a WebSocket until it ends.
@@ -91,9 +91,13 @@ pub(crate) async fn serve_tcp(world: Arc<World>, stream: TcpStream) {
 
 async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
     let number = world.next_connection();
+    // Whoever has proved nothing yet costs a place, so that silent connections cannot pile up.
+    let Ok(place) = world.half_open.try_acquire() else {
+        return refused(&world, number, &Ended::TooMany);
+    };
     let mut decoder = FrameDecoder::server();
     let handshake = login::handshake(&world, &mut reader, &mut writer, &mut decoder);
-    let login = match timeout(HANDSHAKE, handshake).await {
+    let login = match timeout(world.handshake, handshake).await {
         Ok(Ok(login)) => login,
         Ok(Err(ended)) => return refused(&world, number, &ended),
         Err(_) => return refused(&world, number, &Ended::TooSlow),
@@ -122,6 +126,7 @@ async fn serve(world: Arc<World>, mut reader: Reader, mut writer: Writer) {
             return;
         }
     };
+    drop(place);
     let session = Arc::new(Session::new(number, welcome.active));
     session.reply(welcome.node);
     session.reply(welcome.routing);

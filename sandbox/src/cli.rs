@@ -71,7 +71,7 @@ struct At {
 }
 
 impl At {
-    fn client(&self) -> Client {
+    fn client(&self) -> Result<Client, String> {
         Client::new(&self.url)
     }
 }
@@ -87,12 +87,12 @@ pub async fn run() -> ExitCode {
         Command::Serve(serve) => serve.run().await,
         Command::Phone(phone) => phone.run().await,
         Command::Credentials(credentials) => credentials.run().await,
-        Command::Phones(at) => drive::phones(&at.client()).await,
-        Command::Partners(at) => drive::partners(&at.client()).await,
+        Command::Phones(at) => drive::phones(&at).await,
+        Command::Partners(at) => drive::partners(&at).await,
         Command::Faults(faults) => faults.run().await,
         Command::Clock(clock) => clock.run().await,
-        Command::Root(at) => drive::root(&at.client()).await,
-        Command::Events(at) => drive::events(&at.client()).await,
+        Command::Root(at) => drive::root(&at).await,
+        Command::Events(at) => drive::events(&at).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

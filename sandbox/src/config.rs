@@ -18,6 +18,8 @@ pub struct Config {
     pub https: SocketAddr,
     /// Names in the certificate of that side, besides the local ones.
     pub tls_names: Vec<String>,
+    /// Names under which the control API is reached, besides `localhost` and numeric addresses.
+    pub control_names: Vec<String>,
     /// Where the chat listens for plain TCP.
     pub tcp: SocketAddr,
     /// The services that have signed an agreement.
@@ -34,6 +36,10 @@ pub struct Config {
     pub jwks_interval: Duration,
     /// Messages that each phone's log keeps; `None` keeps all.
     pub log_limit: Option<usize>,
+    /// Connections to the chat that may be between their first byte and their login at once.
+    pub half_open: usize,
+    /// Time that a client of the chat has for its handshake.
+    pub handshake: Duration,
 }
 
 impl Default for Config {
@@ -44,6 +50,7 @@ impl Default for Config {
             http: free,
             https: free,
             tls_names: Vec::new(),
+            control_names: Vec::new(),
             tcp: free,
             partners: Vec::new(),
             state: None,
@@ -52,6 +59,8 @@ impl Default for Config {
             variety: true,
             jwks_interval: Duration::from_secs(300),
             log_limit: None,
+            half_open: 256,
+            handshake: Duration::from_secs(20),
         }
     }
 }
@@ -186,6 +195,20 @@ fn is_http_url(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_listens_on_loopback_unless_told_otherwise() {
+        let Config {
+            control,
+            http,
+            https,
+            tcp,
+            ..
+        } = Config::default();
+        for address in [control, http, https, tcp] {
+            assert!(address.ip().is_loopback(), "{address}");
+        }
+    }
 
     #[test]
     fn a_partner_is_read_from_its_settings() {

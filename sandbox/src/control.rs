@@ -13,12 +13,12 @@ mod phones;
 mod server;
 mod stock;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
-    http::{StatusCode, Uri, header},
+    extract::{DefaultBodyLimit, Request, State},
+    http::{StatusCode, Uri, header, uri::Authority},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -63,7 +63,8 @@ pub(crate) struct Context {
 }
 
 /// The routes.
-pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
+pub(crate) fn router(world: Arc<World>, addresses: Addresses, names: Vec<String>) -> Router {
+    let names: Arc<[String]> = names.into();
     let context = Context {
         world,
         addresses: Arc::new(addresses),
@@ -110,6 +111,7 @@ pub(crate) fn router(world: Arc<World>, addresses: Addresses) -> Router {
         .fallback(server::not_found)
         .method_not_allowed_fallback(server::wrong_method)
         .layer(middleware::from_fn(refuse_other_origins))
+        .layer(middleware::from_fn_with_state(names, refuse_other_names))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(context)
 }
@@ -138,4 +140,57 @@ async fn refuse_other_origins(request: Request, next: Next) -> Response {
         }
     }
     next.run(request).await
+}
+
+/// Refuses requests that come under a name which is not this machine's. The name of another site can be made to lead
+/// here (DNS rebinding), and its pages would be of the same origin then; a numeric address leads nowhere else.
+async fn refuse_other_names(
+    State(names): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|host| host.parse::<Authority>().ok())
+        .or_else(|| request.uri().authority().cloned());
+    if asked.is_some_and(|asked| is_own_name(asked.host(), &names)) {
+        return next.run(request).await;
+    }
+    Error::new(
+        StatusCode::FORBIDDEN,
+        "the request is for a host of another name",
+        "use `localhost` or the numeric address, or start the sandbox with --control-name NAME",
+    )
+    .into_response()
+}
+
+fn is_own_name(host: &str, names: &[String]) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok()
+        || host.eq_ignore_ascii_case("localhost")
+        || names.iter().any(|name| host.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_other_sites_are_not_its_own() {
+        let names = ["sandbox".to_owned()];
+        for own in ["127.0.0.1", "[::1]", "localhost", "LOCALHOST", "Sandbox"] {
+            assert!(is_own_name(own, &names), "{own}");
+        }
+        for other in [
+            "elsewhere.example",
+            "127.0.0.1.elsewhere.example",
+            "localhost.evil",
+            "",
+        ] {
+            assert!(!is_own_name(other, &names), "{other}");
+        }
+        assert!(!is_own_name("sandbox", &[]));
+    }
 }

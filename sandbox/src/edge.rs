@@ -45,9 +45,17 @@ pub(crate) fn router(world: Arc<World>, connections: TaskTracker) -> Router {
         .route(media::FILE_PATH, get(file))
         .route(media::DOWNLOAD_PATH, get(download))
         .route(media::UPLOAD_PATH, post(upload))
+        .fallback(nothing)
         // More than a form may have, so that one that is too long is answered as a form is.
         .layer(DefaultBodyLimit::max(8 * MAX_FORM))
         .with_state(Context { world, connections })
+}
+
+/// Says what this is to whoever looks around.
+async fn nothing() -> (StatusCode, &'static str) {
+    let text = "Sandbox gatekeeper: simulated, reaches nobody. There is nothing at this address; its pages are at /phone of \
+                the control API.\n";
+    (StatusCode::NOT_FOUND, text)
 }
 
 /// Enlists a user. The answer to everything that is a form is 200; what became of it stands inside.

@@ -147,13 +147,13 @@ impl Sandbox {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // Fails when the process has a provider already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let media_http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(MEDIA_CONNECT)
-            .read_timeout(MEDIA_SILENCE)
-            .build()?;
+        let http = tls::client(|builder| builder)?;
+        let media_http = tls::client(|builder| {
+            builder
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(MEDIA_CONNECT)
+                .read_timeout(MEDIA_SILENCE)
+        })?;
         let files = Files::open(config.state.as_deref()).map_err(StartError::Files)?;
         let recorder = match &config.record {
             None => Recorder::default(),
@@ -204,7 +204,11 @@ impl Sandbox {
             serve(
                 "control",
                 control.0,
-                control::router(Arc::clone(&world), addresses.clone()),
+                control::router(
+                    Arc::clone(&world),
+                    addresses.clone(),
+                    config.control_names.clone(),
+                ),
                 &world,
             ),
             serve(

@@ -98,6 +98,27 @@ impl Certificate {
     }
 }
 
+/// A client for what partners serve, with what else `set` wants of it. It trusts whom the system trusts, and where the
+/// system names nobody, as in an empty container, whom Mozilla does.
+pub(crate) fn client(
+    set: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = || set(reqwest::Client::builder().no_proxy());
+    builder()
+        .build()
+        .or_else(|_| builder().tls_backend_preconfigured(mozillas()).build())
+}
+
+/// TLS with Mozilla's roots, which lie in this program.
+fn mozillas() -> rustls::ClientConfig {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+    rustls::ClientConfig::builder()
+        .with_root_certificates(rustls::RootCertStore {
+            roots: roots.collect(),
+        })
+        .with_no_client_auth()
+}
+
 /// Connections whose handshake is over. A slow client holds up no other.
 #[derive(Debug)]
 pub(crate) struct TlsListener {

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use gatekeeper::{
@@ -16,7 +17,7 @@ use gatekeeper::{
 };
 use rand::RngExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -57,6 +58,10 @@ pub(crate) struct World {
     pub variety: bool,
     /// Messages that a phone's log keeps per chat.
     pub log_limit: Option<usize>,
+    /// Places of connections that have not logged in yet.
+    pub half_open: Semaphore,
+    /// Time that a client of the chat has for its handshake.
+    pub handshake: Duration,
     /// Ends everything.
     pub stopping: CancellationToken,
     /// For JWKS fetches and pushes.
@@ -154,6 +159,8 @@ impl World {
             seed: config.seed,
             variety: config.variety,
             log_limit: config.log_limit,
+            half_open: Semaphore::new(config.half_open),
+            handshake: config.handshake,
             stopping: CancellationToken::new(),
             http,
             media_http,

@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::session::Session;
-use crate::{account::Account, phone::Number, world::World};
+use crate::{account::Account, assumed, phone::Number, world::World};
 
 /// Users that one fetch of keys or one contact query may name.
 pub(super) const AT_ONCE: usize = 1000;
@@ -162,9 +162,9 @@ pub(super) fn media_hosts(world: &World, head: &IqHead, base: &str) -> Node {
 }
 
 fn bundle_of(world: &World, jid: &Jid) -> Result<gatekeeper::signal::Bundle, u16> {
-    let phone = world.phone_by_jid(jid).ok_or(404u16)?;
+    let phone = world.phone_by_jid(jid).ok_or(assumed::NO_SUCH_USER)?;
     if !phone.lock().options.third_party_chats {
-        return Err(404);
+        return Err(assumed::NO_SUCH_USER);
     }
     world.phone_bundle(&phone, jid.device)
 }

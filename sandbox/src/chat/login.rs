@@ -107,18 +107,27 @@ pub(super) async fn admit(
     payload: &[u8],
 ) -> Result<(Party, Welcome), Refusal> {
     let refuse = Refusal::new;
-    let payload = ClientPayload::parse(payload)
-        .map_err(|_| refuse(400, "the client payload is no protobuf of this kind"))?;
+    let payload = ClientPayload::parse(payload).map_err(|_| {
+        refuse(
+            assumed::BAD_LOGIN,
+            "the client payload is no protobuf of this kind",
+        )
+    })?;
     match payload.product {
         Product::Interop => {}
         Product::Whatsapp | Product::WhatsappLid => {
             return stock::admit(world, client_static, &payload);
         }
-        _ => return Err(refuse(400, "the product is neither INTEROP nor WHATSAPP")),
+        _ => {
+            return Err(refuse(
+                assumed::BAD_LOGIN,
+                "the product is neither INTEROP nor WHATSAPP",
+            ));
+        }
     }
     let interop = payload
         .interop
-        .ok_or_else(|| refuse(400, "the client payload has no interop data"))?;
+        .ok_or_else(|| refuse(assumed::BAD_LOGIN, "the client payload has no interop data"))?;
     let account = world
         .account(interop.account_id)
         .filter(|account| !account.lock().gone)
@@ -130,19 +139,27 @@ pub(super) async fn admit(
         })?;
     if account.lock().keys.authkey != *client_static {
         return Err(refuse(
-            401,
+            assumed::NOT_THE_USER,
             "the static key is not the one of the enlistment",
         ));
     }
-    let token =
-        std::str::from_utf8(&interop.token).map_err(|_| refuse(401, "the token is no text"))?;
+    let token = std::str::from_utf8(&interop.token)
+        .map_err(|_| refuse(assumed::NOT_THE_USER, "the token is no text"))?;
     match account.partner.verify(world, token).await {
         Ok(identifier) if identifier == account.identifier => {}
-        Ok(_) => return Err(refuse(401, "the token is another user's")),
+        Ok(_) => return Err(refuse(assumed::NOT_THE_USER, "the token is another user's")),
         Err(TokenRefused::Unavailable) => {
-            return Err(refuse(503, "the partner's key set cannot be fetched"));
+            return Err(refuse(
+                assumed::KEYS_OUT_OF_REACH,
+                "the partner's key set cannot be fetched",
+            ));
         }
-        Err(_) => return Err(refuse(401, "the token cannot be verified")),
+        Err(_) => {
+            return Err(refuse(
+                assumed::NOT_THE_USER,
+                "the token cannot be verified",
+            ));
+        }
     }
     let success = Success {
         t: Some(world.clock.now()),

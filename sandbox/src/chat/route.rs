@@ -63,6 +63,14 @@ fn message(world: &World, account: &Arc<Account>, session: &Session, node: &Node
     if !phone.lock().options.third_party_chats {
         return session.reply(ack.refusing(assumed::NOT_REACHABLE).to_node());
     }
+    // Whoever fans out and leaves the phone out would hear nothing of it.
+    let fanned_out = message
+        .participants
+        .iter()
+        .any(|one| one.jid.same_user(&message.to) && !one.encs.is_empty());
+    if message.encs.is_empty() && !fanned_out {
+        return session.reply(ack.refusing(assumed::INVALID_STANZA).to_node());
+    }
     // The same stanza again, because its ack was lost. The same id with another ciphertext is an
     // answer to a retry receipt: the phone decides what to make of it.
     let sealed: Vec<_> = message

@@ -24,7 +24,7 @@ pub(super) fn admit(
     let unknown = |cause| Refusal::new(assumed::NOT_ENLISTED, cause);
     let username = payload
         .username
-        .ok_or_else(|| Refusal::new(400, "the client payload names no user"))?;
+        .ok_or_else(|| Refusal::new(assumed::BAD_LOGIN, "the client payload names no user"))?;
     let server = match payload.product {
         Product::WhatsappLid => Server::Lid,
         _ => Server::Whatsapp,

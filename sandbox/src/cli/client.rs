@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::{fs::File, io::AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 
+use crate::tls;
+
 /// Bytes of a file that are read at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -34,11 +36,13 @@ pub(super) struct Event {
 }
 
 impl Client {
-    pub(super) fn new(base: &str) -> Self {
-        Self {
+    pub(super) fn new(base: &str) -> Result<Self, String> {
+        let http = tls::client(|builder| builder)
+            .map_err(|error| format!("the HTTP client cannot be made: {error}"))?;
+        Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
-            http: reqwest::Client::new(),
-        }
+            http,
+        })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {

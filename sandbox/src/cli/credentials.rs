@@ -38,7 +38,7 @@ pub(super) struct CredentialsArgs {
 
 impl CredentialsArgs {
     pub(super) async fn run(self) -> Outcome {
-        let client = self.at.client();
+        let client = self.at.client()?;
         let number = Number::parse(&self.number).map_err(|error| error.to_string())?;
         let addressing = if self.lid { "lid" } else { "pn" };
         let body = json!({"device": self.device, "addressing": addressing});

@@ -4,7 +4,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::{At, Outcome, client::Client, say};
+use super::{At, Outcome, say};
 
 /// A JSON object of what was given.
 pub(super) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -20,8 +20,8 @@ pub(super) fn print(value: &Value) -> Outcome {
 }
 
 /// `sandbox phones`.
-pub(super) async fn phones(client: &Client) -> Outcome {
-    let phones = client.get("/control/phones").await?;
+pub(super) async fn phones(at: &At) -> Outcome {
+    let phones = at.client()?.get("/control/phones").await?;
     let phones = phones.as_array().map(Vec::as_slice).unwrap_or_default();
     if phones.is_empty() {
         say("No phones yet: sandbox phone +4915112345678 add --name Bea");
@@ -46,13 +46,13 @@ pub(super) async fn phones(client: &Client) -> Outcome {
 }
 
 /// `sandbox partners`.
-pub(super) async fn partners(client: &Client) -> Outcome {
-    print(&client.get("/control/partners").await?)
+pub(super) async fn partners(at: &At) -> Outcome {
+    print(&at.client()?.get("/control/partners").await?)
 }
 
 /// `sandbox root`.
-pub(super) async fn root(client: &Client) -> Outcome {
-    let about = client.get("/control").await?;
+pub(super) async fn root(at: &At) -> Outcome {
+    let about = at.client()?.get("/control").await?;
     say(about["root"]
         .as_str()
         .ok_or("the sandbox names no root key")?);
@@ -60,7 +60,8 @@ pub(super) async fn root(client: &Client) -> Outcome {
 }
 
 /// `sandbox events`.
-pub(super) async fn events(client: &Client) -> Outcome {
+pub(super) async fn events(at: &At) -> Outcome {
+    let client = at.client()?;
     let mut events = Box::pin(client.events().await?);
     while let Some(event) = events.next().await {
         let event = event?;
@@ -135,7 +136,7 @@ pub(super) struct FaultsArgs {
 
 impl FaultsArgs {
     pub(super) async fn run(self) -> Outcome {
-        let client = self.at.client();
+        let client = self.at.client()?;
         let body = object([
             ("reset", self.reset.then_some(Value::Bool(true))),
             ("seed", self.seed.map(Value::from)),
@@ -196,7 +197,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 
 impl ClockArgs {
     pub(super) async fn run(self) -> Outcome {
-        let client = self.at.client();
+        let client = self.at.client()?;
         print(&match self.advance {
             None => client.get("/control/clock").await?,
             Some(seconds) => {

@@ -186,7 +186,7 @@ fn word(value: &impl ValueEnum) -> String {
 
 impl PhoneArgs {
     pub(super) async fn run(self) -> Outcome {
-        let client = self.at.client();
+        let client = self.at.client()?;
         let number = Number::parse(&self.number).map_err(|error| error.to_string())?;
         let base = format!("/control/phones/{number}");
         let (part, body) = match self.act {

@@ -56,6 +56,10 @@ pub(super) struct Serve {
     /// loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29400")]
     control: SocketAddr,
+    /// A further name under which the control API is reached; may be repeated. `localhost` and numeric addresses are
+    /// always good; under any other name a page of another site could speak to it
+    #[arg(long = "control-name", value_name = "NAME")]
+    control_names: Vec<String>,
     /// Where the gatekeeper's HTTP side listens: enlistment, key set, the chat's WebSocket
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:29401")]
     http: SocketAddr,
@@ -97,7 +101,10 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Outcome {
-        let filter = EnvFilter::try_from_env("SANDBOX_LOG").unwrap_or_else(|_| "info".into());
+        let filter = EnvFilter::try_from_env("SANDBOX_LOG").unwrap_or_else(|_| {
+            // An empty container has no list of whom to trust; the program brings one then.
+            "info,rustls_platform_verifier=error".into()
+        });
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -111,6 +118,7 @@ impl Serve {
             http: self.http,
             https: self.https,
             tls_names: self.tls_names,
+            control_names: self.control_names,
             tcp: self.tcp,
             partners: self.partners,
             state: self.state,
@@ -119,6 +127,7 @@ impl Serve {
             variety: !self.plain,
             jwks_interval: Duration::from_secs(self.jwks_interval),
             log_limit: self.log_limit,
+            ..Config::default()
         })
         .await
         .map_err(|error| error.to_string())?;
@@ -157,4 +166,28 @@ async fn stop_signal() -> Outcome {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: Serve,
+    }
+
+    #[test]
+    fn everything_listens_on_loopback_unless_told_otherwise() {
+        let Line { serve } = Line::parse_from(["serve"]);
+        for address in [serve.control, serve.http, serve.https, serve.tcp] {
+            assert!(address.ip().is_loopback(), "{address}");
+        }
+        let Line { serve } = Line::parse_from(["serve", "--control", "0.0.0.0:29400"]);
+        assert!(!serve.control.ip().is_loopback());
+        assert!(serve.http.ip().is_loopback(), "each by itself");
+    }
 }

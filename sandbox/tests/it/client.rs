@@ -84,6 +84,12 @@ pub(crate) struct Chat {
     transport: Transport,
     unread: VecDeque<Node>,
     next_id: u32,
+    /// What came off the transport, piece by piece, after the handshake.
+    pub(crate) pieces: Vec<Vec<u8>>,
+    /// The stanzas in it as they were encoded.
+    pub(crate) stanzas: Vec<Vec<u8>>,
+    /// The server's static key.
+    pub(crate) server_key: [u8; 32],
 }
 
 impl Chat {
@@ -94,11 +100,43 @@ impl Chat {
         static_key: StaticKeyPair,
         payload: &[u8],
     ) -> Self {
+        Self::open_by(url, addresses, static_key, payload, None).await
+    }
+
+    /// The same with what an earlier connection was told to show at its beginning.
+    pub(crate) async fn open_by(
+        url: &str,
+        addresses: &Addresses,
+        static_key: StaticKeyPair,
+        payload: &[u8],
+        routing: Option<&[u8]>,
+    ) -> Self {
+        let opened = Self::begin(url, addresses, static_key, payload, routing).await;
+        opened.expect("a server hello")
+    }
+
+    /// The same where the server may end the connection at once.
+    pub(crate) async fn try_open(
+        url: &str,
+        addresses: &Addresses,
+        static_key: StaticKeyPair,
+        payload: &[u8],
+    ) -> Option<Self> {
+        Self::begin(url, addresses, static_key, payload, None).await
+    }
+
+    async fn begin(
+        url: &str,
+        addresses: &Addresses,
+        static_key: StaticKeyPair,
+        payload: &[u8],
+        routing: Option<&[u8]>,
+    ) -> Option<Self> {
         let root = hex::decode(&addresses.root).unwrap().try_into().unwrap();
         let mut pipe = Pipe::open(url).await;
         let mut decoder = FrameDecoder::client();
         let (initiator, hello) = Initiator::start(static_key, &mut rand::rng()).unwrap();
-        let mut first = introduction(None).unwrap();
+        let mut first = introduction(routing).unwrap();
         first.extend(encode_frame(&hello).unwrap());
         pipe.write(first).await;
         let hello = loop {
@@ -106,20 +144,24 @@ impl Chat {
                 break frame;
             }
             let bytes = timeout(DEADLINE, pipe.read()).await.unwrap();
-            decoder.push(&bytes.expect("a server hello"));
+            decoder.push(&bytes?);
         };
         let trusted = initiator
             .server_hello(&hello, &TrustRoot(root), now())
             .unwrap();
+        let server_key = trusted.info().static_key;
         let (finish, transport) = trusted.client_finish(payload).unwrap();
         pipe.write(encode_frame(&finish).unwrap()).await;
-        Self {
+        Some(Self {
             pipe,
             decoder,
             transport,
             unread: VecDeque::new(),
             next_id: 0,
-        }
+            pieces: Vec::new(),
+            stanzas: Vec::new(),
+            server_key,
+        })
     }
 
     pub(crate) async fn send(&mut self, node: &Node) {
@@ -145,12 +187,15 @@ impl Chat {
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
                 let bytes = self.transport.decrypt(&frame).unwrap();
-                return Some(stanza::decode(&bytes).unwrap());
+                let node = stanza::decode(&bytes).unwrap();
+                self.stanzas.push(bytes.to_vec());
+                return Some(node);
             }
             let bytes = timeout(DEADLINE, self.pipe.read())
                 .await
                 .expect("something in time")?;
             self.decoder.push(&bytes);
+            self.pieces.push(bytes);
         }
     }
 

@@ -129,6 +129,69 @@ async fn not_json_and_other_origins_are_refused() {
     assert_eq!(from(&control).await.unwrap().status(), StatusCode::OK);
 }
 
+/// What the control API answers under a name, over a connection of its own.
+async fn under_the_name(rig: &Rig, host: &str, path: &str) -> (StatusCode, String) {
+    let url = format!("{}{path}", rig.addresses().control);
+    let request = reqwest::Client::new().get(url).header("host", host);
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_name_of_another_site_does_not_lead_here() {
+    let rig = Rig::with(|config| config.control_names = vec!["sandbox.test".to_owned()]).await;
+    rig.bea().await;
+    let page = format!("/phone/{BEA}");
+    for path in [
+        "/control",
+        "/control/phones",
+        "/phone",
+        &page,
+        "/page/main.js",
+    ] {
+        for own in ["127.0.0.1:29400", "localhost", "[::1]:1", "sandbox.test:80"] {
+            let (status, answer) = under_the_name(&rig, own, path).await;
+            assert_eq!(status, StatusCode::OK, "{own}{path}: {answer}");
+        }
+        for other in ["elsewhere.example", "127.0.0.1.elsewhere.example:29400"] {
+            let (status, answer) = under_the_name(&rig, other, path).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{other}{path}: {answer}");
+            explained(&serde_json::from_str(&answer).unwrap());
+        }
+    }
+    // A page there would be of the same origin: the name alone gives it away.
+    let url = format!("{}/control/phones", rig.addresses().control);
+    let body = json!({"number": "+4915100000000", "name": "x"});
+    let answer = rig
+        .request(reqwest::Method::POST, url)
+        .header("host", "elsewhere.example")
+        .header("origin", "http://elsewhere.example")
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let phones = rig.get("/control/phones").await;
+    assert_eq!(phones.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn it_listens_on_loopback_unless_told_otherwise() {
+    let rig = Rig::start().await;
+    let addresses = rig.addresses();
+    for address in [
+        addresses.control,
+        addresses.http,
+        addresses.https,
+        addresses.chat_tcp,
+        addresses.chat,
+        addresses.chat_tls,
+    ] {
+        let (_, host) = address.split_once("://").unwrap();
+        assert!(host.starts_with("127.0.0.1:"), "{address}");
+    }
+}
+
 #[tokio::test]
 async fn an_offline_phone_says_why_it_cannot_send() {
     let rig = Rig::start().await;
@@ -267,6 +330,13 @@ async fn the_pages_are_served_with_all_their_parts_and_nothing_from_elsewhere() 
         assert!(!text.contains("https://"), "nothing from elsewhere");
         parts.extend(named_parts(&text));
     }
+    // Also where there is no page, and to whoever looks by hand.
+    let http = reqwest::get(format!("{}/", addresses.http)).await.unwrap();
+    assert_eq!(http.status(), StatusCode::NOT_FOUND);
+    assert!(http.text().await.unwrap().contains("reaches nobody"));
+    let about = rig.get("/control").await;
+    assert!(about["note"].as_str().unwrap().contains("simulation"));
+
     let mut seen = std::collections::BTreeSet::new();
     while let Some(part) = parts.pop() {
         if !seen.insert(part.clone()) {

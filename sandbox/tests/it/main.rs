@@ -20,6 +20,8 @@ mod login;
 mod partner;
 mod push;
 mod restart;
+mod resume;
 mod rig;
 mod stock;
 mod wait;
+mod wire;
