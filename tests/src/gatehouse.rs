@@ -80,7 +80,7 @@ impl Options {
     #[must_use]
     pub fn accepting_everything() -> Self {
         let key = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
-        let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location"]"#;
+        let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location","sticker"]"#;
         Self {
             environment: vec![(key.to_owned(), words.to_owned())],
             ..Self::default()

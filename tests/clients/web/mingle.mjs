@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 
-import { acceptInvitation, bubble, event, logIn, menuOf, openChat, say, start, tidy, write } from "./browser.mjs";
+import { acceptInvitation, event, inClient, logIn, onPhone, openChat, say, start, tidy, write } from "./browser.mjs";
 
 const { web, users, password, phones, seconds, seed, folder } = JSON.parse(process.argv[2]);
 const problems = [];
@@ -84,64 +84,26 @@ const note = (name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(`wha
 const inMatrix = (page, user) => ({
     name: short(user),
     write: (text) => write(page, text),
-    async reply(to, text) {
-        await event(page, to).hover();
-        await event(page, to).getByRole("button", { name: "Reply", exact: true }).click();
-        await write(page, text);
-    },
-    async react(to, emoji) {
-        await event(page, to).hover();
-        await event(page, to).getByRole("button", { name: "React", exact: true }).click();
-        await page.locator(".mx_EmojiPicker .mx_EmojiPicker_item_wrapper", { hasText: emoji }).first().click();
-        await page.locator(".mx_EmojiPicker").waitFor({ state: "detached" });
-    },
-    async edit(own, text) {
-        await event(page, own).hover();
-        await event(page, own).getByRole("button", { name: "Edit", exact: true }).click();
-        await page.locator(".mx_EditMessageComposer [contenteditable]").click();
-        await page.keyboard.press("ControlOrMeta+A");
-        await page.keyboard.insertText(text);
-        await page.keyboard.press("Enter");
-        await page.locator(".mx_EditMessageComposer").waitFor({ state: "detached" });
-    },
-    async remove(own) {
-        await event(page, own).hover();
-        await event(page, own).getByRole("button", { name: "Options", exact: true }).click();
-        await page.getByRole("menuitem", { name: "Remove" }).click();
-        await page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
-    },
-    async file(name) {
-        await page.locator(".mx_MessageComposer input[type=file]").setInputFiles(note(name));
-        await page.getByRole("button", { name: "Upload", exact: true }).click();
-        await page.getByRole("button", { name: "Upload", exact: true }).waitFor({ state: "detached" });
-    },
+    reply: (to, text) => inClient.reply(page, to, text),
+    react: (to, emoji) => inClient.react(page, to, emoji),
+    edit: (own, text) => inClient.edit(page, own, text),
+    remove: (own) => inClient.remove(page, own),
+    file: (name) => inClient.upload(page, note(name)),
 });
 
 /** How a person with a phone does it. */
-const onPhone = (page, number) => {
-    const choose = async (message, role, name) => (await menuOf(page, message)).getByRole(role, { name }).click();
-    return {
-        name: short(number),
-        write: (text) => say(page, text),
-        async reply(to, text) {
-            await choose(to, "menuitem", "Reply");
-            await say(page, text);
-        },
-        react: (to, emoji) => choose(to, "menuitemradio", `React with ${emoji}`),
-        async edit(own, text) {
-            await choose(own, "menuitem", "Edit");
-            await say(page, text);
-        },
-        async remove(own) {
-            await choose(own, "menuitem", "Delete");
-            await page.getByRole("button", { name: "Delete", exact: true }).click();
-        },
-        async file(name) {
-            await page.locator("input[type=file]").setInputFiles(note(name));
-            await page.getByRole("button", { name: "Send", exact: true }).click();
-        },
-    };
-};
+const withPhone = (page, number) => ({
+    name: short(number),
+    write: (text) => say(page, text),
+    reply: (to, text) => onPhone.reply(page, to, text),
+    react: (to, emoji) => onPhone.react(page, to, emoji),
+    edit: (own, text) => onPhone.edit(page, own, text),
+    remove: (own) => onPhone.remove(page, own),
+    async file(name) {
+        await onPhone.take(page, note(name));
+        await onPhone.send(page);
+    },
+});
 
 /** Somebody goes from chat to chat and does things until the time is over. */
 async function live(index, page, hands, enter, partners, side) {
@@ -209,6 +171,22 @@ const bothSides = (messages, user) => ({
     phone: messages.filter(({ mine }) => mine !== user).map(line),
 });
 
+/** What is missing until both sides know that all was read: ticks on the phone, the phone's receipt in the web client. */
+async function unread(matrix, number, page) {
+    const ticks = await page.locator("#messages > li.own .ticks:not(.read, .played)").count();
+    const behind = await matrix.evaluate((digits) => {
+        const client = window.mxMatrixClientPeg.get();
+        const ghost = (id) => id.startsWith(`@whatsapp_${digits}:`);
+        const room = client.getRooms().find((one) => one.getJoinedMembers().some((member) => ghost(member.userId)));
+        const { userId } = room.getJoinedMembers().find((member) => ghost(member.userId));
+        const events = room.getLiveTimeline().getEvents();
+        const read = events.findIndex((one) => one.getId() === room.getEventReadUpTo(userId));
+        const written = events.findLastIndex((one) => one.getSender() === client.getUserId() && one.getType() === "m.room.message" && !one.isRelation() && !one.isRedacted());
+        return Math.max(0, written - read);
+    }, number.slice(1));
+    return { ticks, behind };
+}
+
 /** Opens a chat of a phone to its beginning. */
 async function whole(page, name) {
     await openChat(page, name);
@@ -221,6 +199,8 @@ async function whole(page, name) {
 /** Compares one chat until both sides agree; what it returns is how many messages they agree on. */
 async function agree(user, matrix, phone, page) {
     const deadline = Date.now() + SETTLING;
+    // Whoever opens a chat has read it.
+    await matrix.getByRole("treeitem", { name: new RegExp(phone.number.slice(1)) }).first().click();
     for (;;) {
         await whole(page, short(user));
         const there = bothSides(await seenInMatrix(matrix, phone.number), true);
@@ -232,6 +212,7 @@ async function agree(user, matrix, phone, page) {
                 const times = [...there.user, ...there.phone].filter((said) => said.split(" | ")[0] === text).length;
                 assert.equal(times, 1, `${text} is shown ${times} times`);
             }
+            assert.deepEqual(await unread(matrix, phone.number, page), { ticks: 0, behind: 0 }, "not all was read");
             return there.user.length + there.phone.length;
         } catch (error) {
             if (Date.now() > deadline) throw error;
@@ -275,7 +256,7 @@ async function mingle() {
             return live(index, page, inMatrix(page, user), enter, numbers, "user");
         }),
         ...holders.map(({ phone, page }, index) =>
-            live(100 + index, page, onPhone(page, phone.number), (user) => openChat(page, short(user)), users, "phone")),
+            live(100 + index, page, withPhone(page, phone.number), (user) => openChat(page, short(user)), users, "phone")),
     ]);
     step(`they did: ${JSON.stringify(done)}`);
     const acts = Object.entries(done).reduce((sum, [what, times]) => (what === "skipped" ? sum : sum + times), 0);

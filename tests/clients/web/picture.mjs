@@ -1,4 +1,4 @@
-// The picture of the README: a conversation in the web client beside the phone page.
+// The pictures of the README: a conversation in the web client beside the phone page, and the phone page by itself.
 //
 // `node picture.mjs '{"web":…,"user":…,"password":…,"phone_page":…,"folder":…}'`
 import path from "node:path";
@@ -20,19 +20,21 @@ import {
 
 const { web, user, password, phone_page: phonePage, folder } = JSON.parse(process.argv[2]);
 const HEIGHT = 700;
+const WIDE = 860;
+const NARROW = 380;
 const SCALE = 1.5;
 
 const problems = [];
 const browser = await start(problems);
 const view = (width) => ({ viewport: { width, height: HEIGHT }, deviceScaleFactor: SCALE });
-const matrix = await browser.open(`${web}/#/login`, view(860));
+const matrix = await browser.open(`${web}/#/login`, view(WIDE));
 const name = /^@([^:]+)/.exec(user)[1];
 await logIn(matrix, name, password);
 // A narrow list of rooms: the conversation is what matters.
 await matrix.evaluate(() => localStorage.setItem("mx_lhs_size", "236"));
 await matrix.reload();
 await matrix.locator(".mx_RoomList").waitFor();
-const phone = await browser.open(phonePage, view(380));
+const phone = await browser.open(phonePage, view(NARROW));
 await openChat(phone, name);
 
 /** Writes on one side and waits until the other shows it. */
@@ -112,15 +114,40 @@ await matrix.waitForFunction(() => document.querySelectorAll(".mx_ToastContainer
 const warnings = await matrix.locator(".mx_EventTile_e2eIcon, .mx_DecryptionFailureBody").count();
 if (warnings) throw new Error(`the web client warns beside ${warnings} messages`);
 
-const pictures = await Promise.all([matrix, phone].map((page) => page.screenshot({ animations: "disabled", caret: "hide" })));
-const [left, right] = pictures.map((png) => `data:image/png;base64,${png.toString("base64")}`);
-const sheet = await browser.open("about:blank", { viewport: { width: 1316, height: HEIGHT + 48 }, deviceScaleFactor: SCALE });
-await sheet.setContent(`<style>
-    body { margin: 0; padding: 24px; display: flex; gap: 28px; background: #cfd5e3 }
-    img { display: block; height: ${HEIGHT}px; border-radius: 10px; box-shadow: 0 2px 6px rgb(0 0 0 / .25) }
-    img + img { border-radius: 26px; outline: 7px solid #20243a }
-</style><img src="${left}"><img src="${right}">`);
-await sheet.waitForFunction(() => [...document.images].every((image) => image.complete));
-await sheet.screenshot({ path: path.join(folder, "conversation.png") });
+const shot = (page) => page.screenshot({ animations: "disabled", caret: "hide" });
+
+/** Puts shots side by side, the last `phones` of them in the frame of a phone. */
+async function sheet(name, shots, widths, phones) {
+    const images = shots.map((png) => `<img src="data:image/png;base64,${png.toString("base64")}">`);
+    const width = widths.reduce((sum, one) => sum + one, 0) + 28 * (shots.length - 1) + 48;
+    const page = await browser.open("about:blank", { viewport: { width, height: HEIGHT + 48 }, deviceScaleFactor: SCALE });
+    await page.setContent(`<style>
+        body { margin: 0; padding: 24px; display: flex; gap: 28px; background: #cfd5e3 }
+        img { display: block; height: ${HEIGHT}px; border-radius: 10px; box-shadow: 0 2px 6px rgb(0 0 0 / .25) }
+        img:nth-last-child(-n + ${phones}) { border-radius: 26px; outline: 7px solid #20243a }
+    </style>${images.join("")}`);
+    await page.waitForFunction(() => [...document.images].every((image) => image.complete));
+    await page.screenshot({ path: path.join(folder, name) });
+}
+
+await sheet("conversation.png", await Promise.all([matrix, phone].map(shot)), [WIDE, NARROW], 1);
+
+// The phone by itself: what can be done with a message, its settings, and, in the dark, the sandbox behind it.
+const views = [];
+await menuOf(phone, "Shall we try it out");
+await phone.getByRole("menuitemradio").first().hover();
+views.push(await shot(phone));
+await phone.keyboard.press("Escape");
+await phone.getByRole("button", { name: "Back to the chats" }).click();
+await phone.getByRole("button", { name: "Settings" }).click();
+await phone.getByRole("dialog").getByText("Third-party chats").first().waitFor();
+views.push(await shot(phone));
+await phone.keyboard.press("Escape");
+await phone.emulateMedia({ colorScheme: "dark" });
+await phone.getByRole("button", { name: "Faults and clock" }).click();
+await phone.getByRole("dialog").getByText("What goes wrong").waitFor();
+views.push(await shot(phone));
+await sheet("phone.png", views, views.map(() => NARROW), 3);
+
 await browser.close();
 if (problems.length) throw new Error(`the pages complain:\n${problems.join("\n")}`);
