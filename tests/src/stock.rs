@@ -97,7 +97,21 @@ impl StockClient {
     ///
     /// When any of it fails.
     pub async fn login(sandbox: &Sandbox, number: &str, folder: &Path) -> Result<Self> {
-        Self::credentials(sandbox, number, folder, &[])?;
+        Self::login_as(sandbox, number, folder, &[]).await
+    }
+
+    /// The same with what else `sandbox credentials` is to be told.
+    ///
+    /// # Errors
+    ///
+    /// When any of it fails.
+    pub async fn login_as(
+        sandbox: &Sandbox,
+        number: &str,
+        folder: &Path,
+        more: &[&str],
+    ) -> Result<Self> {
+        Self::credentials(sandbox, number, folder, more)?;
         let client = Self::start(sandbox, number, folder)?;
         client.connect().await?;
         Ok(client)

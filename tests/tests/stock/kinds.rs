@@ -10,12 +10,28 @@ async fn texts_answers_reactions_edits_deletions_receipts_and_typing_cross() -> 
 
 async fn converse(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "kim", "+4915160000001").await?;
-    texts(&chat).await?;
-    reactions(&chat).await?;
-    changes(&chat).await?;
-    receipts(&chat).await?;
-    typing(&chat).await?;
+    everything_crosses(&chat).await?;
     queries(&chat).await
+}
+
+async fn everything_crosses(chat: &Chat) -> Result<()> {
+    texts(chat).await?;
+    reactions(chat).await?;
+    changes(chat).await?;
+    receipts(chat).await?;
+    typing(chat).await?;
+    places_and_people(chat).await
+}
+
+#[tokio::test]
+async fn the_same_crosses_under_opaque_numbers() -> Result<()> {
+    let stack = stack().await?;
+    let result = async {
+        let chat = Chat::open_as(stack, "liv", "+4915160000007", true).await?;
+        assert!(chat.peer.ends_with("@lid"), "{}", chat.peer);
+        everything_crosses(&chat).await
+    };
+    result.await.map_err(|error| stack.explain(error))
 }
 
 /// Answers, in both directions.
@@ -29,9 +45,7 @@ async fn texts(chat: &Chat) -> Result<()> {
 
     let (question, asked) = chat.sent("and you?").await?;
     let content = json!({"text": "me too"});
-    chat.phone
-        .reply(&chat.alias.number, &asked, content)
-        .await?;
+    chat.phone.reply(&chat.peer, &asked, content).await?;
     let seen = chat
         .client
         .wait_for(&chat.room, "the answer", |event| {
@@ -40,15 +54,17 @@ async fn texts(chat: &Chat) -> Result<()> {
         .await?;
     let to = &seen.content["m.relates_to"]["m.in_reply_to"]["event_id"];
     assert_eq!(*to, question);
-    // Under its opaque number the user is the same.
-    let lid = chat
-        .phone
-        .send(&chat.alias.lid, json!({"text": "by lid"}))
-        .await?;
-    chat.client
-        .wait_for_text(&chat.room, &chat.ghost, "by lid")
-        .await?;
-    chat.phone.wait_for_status(&lid, 3).await.map(drop)
+    // Under either of its aliases the user is the same.
+    for alias in [&chat.alias.lid, &chat.alias.number] {
+        let text = format!("to {alias}");
+        let content = json!({"text": text});
+        let id = chat.phone.send(alias, content).await?;
+        chat.client
+            .wait_for_text(&chat.room, &chat.ghost, &text)
+            .await?;
+        chat.phone.wait_for_status(&id, 3).await?;
+    }
+    Ok(())
 }
 
 async fn reactions(chat: &Chat) -> Result<()> {
@@ -67,8 +83,7 @@ async fn reactions(chat: &Chat) -> Result<()> {
         .await?;
 
     let (event, id) = chat.sent("now you").await?;
-    let about =
-        |text: &str| json!({"to": chat.alias.number, "message": id, "what": "react", "text": text});
+    let about = |text: &str| json!({"to": chat.peer, "message": id, "what": "react", "text": text});
     chat.phone.ask("about", about("🎉")).await?;
     chat.client
         .wait_for_reactions(&chat.room, &event, &[(chat.ghost.as_str(), "🎉")])
@@ -101,8 +116,7 @@ async fn changes(chat: &Chat) -> Result<()> {
         .await?;
 
     let (event, id) = chat.received("wrnog").await?;
-    let about =
-        |what: &str| json!({"to": chat.alias.number, "message": id, "what": what, "text": "right"});
+    let about = |what: &str| json!({"to": chat.peer, "message": id, "what": what, "text": "right"});
     chat.phone.ask("about", about("edit")).await?;
     chat.client
         .wait_for(&chat.room, "the edit", |seen| {
@@ -133,7 +147,7 @@ async fn receipts(chat: &Chat) -> Result<()> {
 }
 
 async fn typing(chat: &Chat) -> Result<()> {
-    let (room, to) = (&chat.room, &chat.alias.number);
+    let (room, to) = (&chat.room, &chat.peer);
     chat.client.typing(room, true).await?;
     let composing = |data: &Value| {
         data["id"] == to.as_str() && data["presences"][to]["lastKnownPresence"] == "composing"
@@ -146,6 +160,52 @@ async fn typing(chat: &Chat) -> Result<()> {
     chat.client.wait_for_typing(room, &chat.ghost, true).await?;
     chat.phone.ask("presence", says("paused")).await?;
     chat.client.wait_for_typing(room, &chat.ghost, false).await
+}
+
+/// Places and contact cards.
+async fn places_and_people(chat: &Chat) -> Result<()> {
+    let place = json!({"msgtype": "m.location", "body": "The mill", "geo_uri": "geo:48.25,11.5"});
+    chat.client
+        .send_event(&chat.room, "m.room.message", place)
+        .await?;
+    let arrived = chat
+        .phone
+        .wait_for("the place", |message| {
+            message["message"]["locationMessage"].is_object() && message["key"]["fromMe"] == false
+        })
+        .await?;
+    let place = &arrived["message"]["locationMessage"];
+    assert_eq!(
+        (&place["degreesLatitude"], &place["degreesLongitude"]),
+        (&json!(48.25), &json!(11.5))
+    );
+
+    let place = json!({"degreesLatitude": 52.5, "degreesLongitude": 13.25, "name": "The gate"});
+    chat.phone
+        .send(&chat.peer, json!({"location": place}))
+        .await?;
+    chat.client
+        .wait_for(&chat.room, "the place", |event| {
+            let uri = event.content["geo_uri"].as_str().unwrap_or_default();
+            event.sender == chat.ghost && uri.starts_with("geo:52.5,13.25")
+        })
+        .await?;
+    let vcard = "BEGIN:VCARD\nVERSION:3.0\nFN:Eva\nTEL;type=CELL:+4915199999999\nEND:VCARD";
+    let card = json!({"displayName": "Eva", "contacts": [{"displayName": "Eva", "vcard": vcard}]});
+    chat.phone
+        .send(&chat.peer, json!({"contacts": card}))
+        .await?;
+    let seen = chat
+        .client
+        .wait_for(&chat.room, "the card", |event| {
+            event.sender == chat.ghost && event.body() == Some("Eva.vcf")
+        })
+        .await?;
+    // A file of cards ends its last line, too.
+    let got = chat.client.download(&seen.content["file"], None).await?;
+    let whole = format!("{vcard}\r\n");
+    assert_eq!(got.size, whole.len() as u64, "the card as it was sent");
+    Ok(())
 }
 
 /// What such a client asks besides.

@@ -14,23 +14,13 @@ use tests::stock::{Alias, StockClient, said};
 use tests::{Result, gatehouse};
 use tokio::sync::OnceCell;
 
-/// A bridge whose gatekeeper shows everything.
-fn everything() -> gatehouse::Options {
-    let key = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
-    let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location","sticker"]"#;
-    gatehouse::Options {
-        environment: vec![(key.to_owned(), words.to_owned())],
-        ..gatehouse::Options::default()
-    }
-}
-
 /// One stack for the tests of these files; each has its own users and phones.
 async fn stack() -> Result<&'static Stack> {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     STACK
         .get_or_try_init(|| {
             let options = Options {
-                gatehouse: everything(),
+                gatehouse: gatehouse::Options::accepting_everything(),
                 ..Options::default()
             };
             Stack::start("stock", options)
@@ -43,17 +33,26 @@ struct Chat {
     client: Client,
     phone: StockClient,
     alias: Alias,
+    /// The one of its aliases under which the stock client sees the Matrix user.
+    peer: String,
     ghost: String,
     room: String,
 }
 
 impl Chat {
     async fn open(stack: &Stack, user: &str, number: &str) -> Result<Self> {
+        Self::open_as(stack, user, number, false).await
+    }
+
+    /// The same with a client that knows the user by an opaque number, if `by_lid`.
+    async fn open_as(stack: &Stack, user: &str, number: &str, by_lid: bool) -> Result<Self> {
         let client = stack.enlisted_client(user).await?;
         stack.sandbox.phone(number, "Bea").await?;
         let folder = stack.folder().join(format!("stock-{user}"));
-        let phone = StockClient::login(&stack.sandbox, number, &folder).await?;
+        let more: &[&str] = if by_lid { &["--lid"] } else { &[] };
+        let phone = StockClient::login_as(&stack.sandbox, number, &folder, more).await?;
         let alias = stack.sandbox.alias(client.user_id()).await?;
+        let peer = if by_lid { &alias.lid } else { &alias.number }.clone();
         let ghost = stack.ghost_of(number);
         let room = client.direct_chat(&ghost).await?;
         client.wait_for_member(&room, &ghost).await?;
@@ -61,6 +60,7 @@ impl Chat {
             client,
             phone,
             alias,
+            peer,
             ghost,
             room,
         };
@@ -73,14 +73,14 @@ impl Chat {
     async fn sent(&self, text: &str) -> Result<(String, String)> {
         let event = self.client.send(&self.room, text).await?;
         let message = self.phone.wait_for_text(text).await?;
-        assert_eq!(message["key"]["remoteJid"], self.alias.number);
+        assert_eq!(message["key"]["remoteJid"], self.peer);
         Ok((event, id_of(&message)))
     }
 
     /// A text from the stock client: the event's id and the message's.
     async fn received(&self, text: &str) -> Result<(String, String)> {
         let content = json!({"text": text});
-        let id = self.phone.send(&self.alias.number, content).await?;
+        let id = self.phone.send(&self.peer, content).await?;
         let seen = self
             .client
             .wait_for_text(&self.room, &self.ghost, text)

@@ -24,6 +24,7 @@ async fn to_the_phone(chat: &Chat) -> Result<()> {
         ("audio", "m.audio", "audio/mpeg", json!({})),
         ("voice", "m.audio", "audio/ogg", voice),
         ("document", "m.file", "application/pdf", json!({})),
+        ("sticker", "m.sticker", "image/webp", json!({})),
     ];
     for (at, (name, kind, mimetype, more)) in rows.into_iter().enumerate() {
         let size = 40_000 * (at as u64 + 1) + 7;
@@ -35,9 +36,12 @@ async fn to_the_phone(chat: &Chat) -> Result<()> {
         for (key, value) in more.as_object().into_iter().flatten() {
             content[key] = value.clone();
         }
-        chat.client
-            .send_event(&chat.room, "m.room.message", content)
-            .await?;
+        let event = if kind == "m.sticker" {
+            kind
+        } else {
+            "m.room.message"
+        };
+        chat.client.send_event(&chat.room, event, content).await?;
         let field = match name {
             "voice" => "audioMessage".to_owned(),
             _ => format!("{name}Message"),
@@ -103,19 +107,33 @@ async fn from_the_phone(chat: &Chat) -> Result<()> {
             json!({"mimetype": "application/pdf", "fileName": "a.pdf"}),
         ),
         ("sticker", "m.image", json!({"mimetype": "image/webp"})),
+        (
+            "gif",
+            "m.video",
+            json!({"mimetype": "video/mp4", "jpegThumbnail": {"base64": "/9g="}, "gifPlayback": true}),
+        ),
+        (
+            "round video",
+            "m.video",
+            json!({"mimetype": "video/mp4", "jpegThumbnail": {"base64": "/9g="}, "ptv": true}),
+        ),
     ];
     for (at, (name, kind, mut content)) in rows.into_iter().enumerate() {
         let (size, seed) = (
             30_000 * (at as u64 + 1) + 11,
             format!("from the phone: {name}"),
         );
-        let field = if name == "voice" { "audio" } else { name };
+        let field = match name {
+            "voice" => "audio",
+            "gif" | "round video" => "video",
+            other => other,
+        };
         content[field] = json!({"generated": size, "seed": seed});
         let expected = chat
             .phone
             .ask("generated", json!({"size": size, "seed": seed}))
             .await?;
-        let id = chat.phone.send(&chat.alias.number, content).await?;
+        let id = chat.phone.send(&chat.peer, content).await?;
         let seen = chat
             .client
             .wait_for(&chat.room, name, |event| {
@@ -123,6 +141,7 @@ async fn from_the_phone(chat: &Chat) -> Result<()> {
                 let sticker = event.body() == Some("sticker.webp");
                 event.sender == chat.ghost
                     && event.content["msgtype"] == kind
+                    && event.content["info"]["size"] == size
                     && voice == (name == "voice")
                     && sticker == (name == "sticker")
             })

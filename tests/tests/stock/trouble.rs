@@ -29,7 +29,7 @@ async fn long(stack: &Stack) -> Result<()> {
                 chat.phone.ask("drop", json!({})).await?;
             }
             let content = json!({"text": format!("in {round}.{at}")});
-            chat.phone.send(&chat.alias.number, content).await?;
+            chat.phone.send(&chat.peer, content).await?;
         }
         let all = expected("in", round);
         let arrived = || async {
@@ -75,7 +75,7 @@ fn expected(way: &str, round: usize) -> HashMap<String, usize> {
 async fn lost_sessions_and_changed_identities_are_mended() -> Result<()> {
     // A stack of its own: a fault strikes everybody in it, and so does its clock.
     let options = Options {
-        gatehouse: everything(),
+        gatehouse: gatehouse::Options::accepting_everything(),
         ..Options::default()
     };
     let stack = Stack::start("stock-trouble", options).await?;
@@ -91,7 +91,7 @@ async fn lost_sessions_and_changed_identities_are_mended() -> Result<()> {
 async fn lost(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "lea", "+4915160000004").await?;
     let user = |jid: &str| jid.split('@').next().unwrap_or_default().to_owned();
-    let users = [user(&chat.alias.number), user(&chat.alias.lid)];
+    let users = [user(&chat.peer), user(&chat.alias.lid)];
     let events = stack.sandbox.events().await?;
     chat.phone
         .ask("forget_sessions", json!({"users": users}))
@@ -107,7 +107,7 @@ async fn lost(stack: &Stack) -> Result<()> {
     let events = stack.sandbox.events().await?;
     stack.sandbox.faults(json!({"corrupt": 1})).await?;
     let content = json!({"text": "can you read that?"});
-    chat.phone.send(&chat.alias.number, content).await?;
+    chat.phone.send(&chat.peer, content).await?;
     events
         .wait_for("the bridge's retry receipt", |event| {
             event.name == "forwarded" && event.data["type"] == "retry"
