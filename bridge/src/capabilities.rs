@@ -76,8 +76,13 @@ impl Capabilities {
     #[must_use]
     pub fn to_whatsapp(&self, feature: Feature) -> Way {
         let row = feature.row();
-        match row.without {
-            Some(without) if !self.has(feature) => without,
+        if row.flag.is_some() && self.has(feature) {
+            return row.to_whatsapp;
+        }
+        let carrier = row.carried_as.map(|carrier| self.to_whatsapp(carrier));
+        match (carrier, row.without) {
+            (Some(refused), _) if refused.level == Level::Refused => refused,
+            (_, Some(without)) if !self.has(feature) => without,
             _ => row.to_whatsapp,
         }
     }

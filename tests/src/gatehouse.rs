@@ -57,6 +57,12 @@ pub enum Transport {
     Tcp,
 }
 
+/// The words of everything that a gatekeeper may show.
+pub const EVERY_KIND: [&str; 12] = [
+    "text", "image", "video", "gif", "audio", "document", "sticker", "location", "reaction",
+    "reply", "edit", "revoke",
+];
+
 /// What a bridge's configuration is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -80,9 +86,8 @@ impl Options {
     #[must_use]
     pub fn accepting_everything() -> Self {
         let key = "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED";
-        let words = r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location","sticker"]"#;
         Self {
-            environment: vec![(key.to_owned(), words.to_owned())],
+            environment: vec![(key.to_owned(), format!("{EVERY_KIND:?}"))],
             ..Self::default()
         }
     }
@@ -316,6 +321,18 @@ impl Gatehouse {
         Ok(text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()))
+    }
+
+    /// How much waits in it, as `gatehouse status --json` has it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn status(&self) -> Result<serde_json::Value> {
+        let url = format!("{}/_gatehouse/status", self.ports.appservice_url());
+        let token = self.token("as_token")?;
+        let answer = http::client()?.get(url).bearer_auth(token).send().await?;
+        Ok(answer.error_for_status()?.json().await?)
     }
 
     /// SIGTERM, and the status it ends with.

@@ -7,6 +7,7 @@
 pub mod between;
 pub mod binaries;
 pub mod cache;
+pub mod chat;
 pub mod client;
 pub mod database;
 mod driven;
@@ -20,6 +21,7 @@ pub mod plain;
 pub mod port;
 pub mod postgres;
 pub mod process;
+pub mod protobuf;
 pub mod sandbox;
 pub mod scratch;
 pub mod shim;

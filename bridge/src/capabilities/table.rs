@@ -111,6 +111,8 @@ pub struct Row {
     pub to_whatsapp: Way,
     /// Matrix to WhatsApp without the flag.
     pub without: Option<Way>,
+    /// As what it goes where it does not go as itself: if that is refused, so is this.
+    pub carried_as: Option<Feature>,
     /// WhatsApp to Matrix.
     pub to_matrix: Way,
 }
@@ -174,6 +176,7 @@ const UNKNOWN: Row = Row {
     flag: None,
     to_whatsapp: refused("a message of this kind cannot be sent to WhatsApp"),
     without: None,
+    carried_as: None,
     to_matrix: NAMED,
 };
 
@@ -185,6 +188,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("whole; a text that is too long is refused, never cut"),
         without: None,
+        carried_as: None,
         to_matrix: full("whole; as a file where it is too long for an event"),
     },
     Row {
@@ -195,6 +199,7 @@ pub static TABLE: &[Row] = &[
             "bold, italic, struck-out, code, lists and quotes become WhatsApp's marks; links keep their address; headings, tables and spoilers become text",
         ),
         without: None,
+        carried_as: None,
         to_matrix: full("WhatsApp's marks become HTML"),
     },
     Row {
@@ -203,6 +208,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("the name is written"),
         without: None,
+        carried_as: None,
         to_matrix: partial("as WhatsApp writes it"),
     },
     Row {
@@ -211,6 +217,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("a text that begins with your name"),
         without: None,
+        carried_as: None,
         to_matrix: ABSENT,
     },
     Row {
@@ -219,6 +226,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("as text"),
         without: Some(dropped("what bots write stays in Matrix")),
+        carried_as: None,
         to_matrix: ABSENT,
     },
     Row {
@@ -227,6 +235,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("reply"),
         to_whatsapp: full("with the quoted message"),
         without: Some(partial("the quoted words stand above the answer")),
+        carried_as: None,
         to_matrix: full("with the quoted message, or its words where it is not in the room"),
     },
     Row {
@@ -235,6 +244,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("as a reply"),
         without: None,
+        carried_as: None,
         to_matrix: ABSENT,
     },
     Row {
@@ -243,6 +253,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("reaction"),
         to_whatsapp: full("one on each message: another one takes the place of the first"),
         without: Some(refused("reactions do not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full(
             "one of each person; in the clear, as Matrix clients send them, so the homeserver sees the emoji",
         ),
@@ -255,6 +266,7 @@ pub static TABLE: &[Row] = &[
         without: Some(refused(
             "an edit cannot be sent to WhatsApp yet, and the other side still shows the first version",
         )),
+        carried_as: None,
         to_matrix: full("as an edit"),
     },
     Row {
@@ -265,6 +277,7 @@ pub static TABLE: &[Row] = &[
         without: Some(refused(
             "a deletion cannot be sent to WhatsApp yet, and the other side still has the message",
         )),
+        carried_as: None,
         to_matrix: full("the message is redacted"),
     },
     Row {
@@ -273,6 +286,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("image"),
         to_whatsapp: full("with caption; other formats than JPEG, PNG and WebP go as files"),
         without: Some(refused("pictures do not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full("with caption"),
     },
     Row {
@@ -281,6 +295,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("video"),
         to_whatsapp: full("with caption; other formats than MP4 and 3GP go as files"),
         without: Some(refused("videos do not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full("with caption"),
     },
     Row {
@@ -289,6 +304,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("gif"),
         to_whatsapp: full("as a video that plays by itself"),
         without: Some(partial("as a video or a file")),
+        carried_as: Some(Feature::Video),
         to_matrix: full("as a video that plays by itself"),
     },
     Row {
@@ -297,6 +313,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: ABSENT,
         without: None,
+        carried_as: None,
         to_matrix: partial("as a video"),
     },
     Row {
@@ -305,6 +322,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("audio"),
         to_whatsapp: full("Ogg/Opus, with length and waveform; other formats go as audio"),
         without: Some(refused("voice messages do not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full("with length and waveform"),
     },
     Row {
@@ -313,6 +331,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("audio"),
         to_whatsapp: full("as audio; unusual formats go as files"),
         without: Some(refused("audio does not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full("as audio"),
     },
     Row {
@@ -321,6 +340,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("document"),
         to_whatsapp: full("of any type"),
         without: Some(refused("files do not go to WhatsApp yet")),
+        carried_as: None,
         to_matrix: full("of any type"),
     },
     Row {
@@ -329,6 +349,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("sticker"),
         to_whatsapp: full("WebP as stickers, others as pictures"),
         without: Some(partial("as pictures")),
+        carried_as: Some(Feature::Image),
         to_matrix: partial("as pictures"),
     },
     Row {
@@ -337,6 +358,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("with pictures, videos and files; with audio as a text after it"),
         without: None,
+        carried_as: None,
         to_matrix: full("with the file"),
     },
     Row {
@@ -345,6 +367,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: ABSENT,
         without: None,
+        carried_as: None,
         to_matrix: partial("shown with a note, and deleted once you have read it"),
     },
     Row {
@@ -353,6 +376,7 @@ pub static TABLE: &[Row] = &[
         flag: Some("location"),
         to_whatsapp: full("as a place on the map"),
         without: Some(partial("as a link to a map")),
+        carried_as: None,
         to_matrix: full("as a place on the map"),
     },
     Row {
@@ -363,6 +387,7 @@ pub static TABLE: &[Row] = &[
             "a live location cannot be sent to WhatsApp: send the place where you are instead",
         ),
         without: None,
+        carried_as: None,
         to_matrix: NAMED,
     },
     Row {
@@ -371,6 +396,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("a vCard goes as a file"),
         without: None,
+        carried_as: Some(Feature::File),
         to_matrix: partial("as vCard files"),
     },
     Row {
@@ -381,6 +407,7 @@ pub static TABLE: &[Row] = &[
             "polls and votes do not go to WhatsApp: ask the question as text instead",
         ),
         without: None,
+        carried_as: None,
         to_matrix: NAMED,
     },
     Row {
@@ -389,6 +416,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: ABSENT,
         without: None,
+        carried_as: None,
         to_matrix: partial("the room is told once, and what comes is deleted when it is due"),
     },
     Row {
@@ -397,6 +425,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: refused("calls do not go to WhatsApp, and the other side does not ring"),
         without: None,
+        carried_as: None,
         to_matrix: NAMED,
     },
     Row {
@@ -405,6 +434,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: ABSENT,
         without: None,
+        carried_as: None,
         to_matrix: NAMED,
     },
     Row {
@@ -413,6 +443,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("unless you switch them off"),
         without: None,
+        carried_as: None,
         to_matrix: full("read and played"),
     },
     Row {
@@ -421,6 +452,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("when a message is safe in the bridge"),
         without: None,
+        carried_as: None,
         to_matrix: partial("as the status of the message, in clients that show it"),
     },
     Row {
@@ -429,6 +461,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: full("while you type"),
         without: None,
+        carried_as: None,
         to_matrix: full("typing and recording"),
     },
     Row {
@@ -437,6 +470,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: dropped("nobody learns when you are online"),
         without: None,
+        carried_as: None,
         to_matrix: dropped("WhatsApp does not tell"),
     },
     Row {
@@ -445,6 +479,7 @@ pub static TABLE: &[Row] = &[
         flag: None,
         to_whatsapp: partial("kept, and sent when the key comes; you are told after half a minute"),
         without: None,
+        carried_as: None,
         to_matrix: placeholder("asked for again, and replaced by the message when it comes"),
     },
     UNKNOWN,

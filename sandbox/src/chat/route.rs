@@ -6,6 +6,7 @@ use gatekeeper::{
     stanza::{Jid, Node},
     stanzas::{ClientAck, Ib, Origin, OutgoingMessage, Receipt, ReceiptKind, ServerAck},
 };
+use serde_json::json;
 use tracing::debug;
 
 use super::{iq, session::Session};
@@ -36,7 +37,10 @@ pub(super) fn handle(world: &Arc<World>, account: &Arc<Account>, session: &Sessi
                 phone.arrive(world, account, node);
             }
         }
-        "presence" => {}
+        // Nobody is shown it, but whoever watches shall know that it was told.
+        "presence" => world
+            .events
+            .emit("presence", || json!({"with": account.identifier})),
         tag => debug!(
             connection = session.number,
             tag, "a stanza of no known kind was ignored"

@@ -1,10 +1,11 @@
 //! What is about another message: replies, reactions, edits and deletions.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::Result;
+use tests::chat::{Chat, differs};
 use tests::stack::Stack;
 
-use crate::{Chat, differs, stack};
+use crate::stack;
 
 async fn replies(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "vera", "+4915200000003").await?;
@@ -94,20 +95,6 @@ async fn replies_both_ways() -> Result<()> {
     replies(stack).await.map_err(|error| stack.explain(error))
 }
 
-/// What the phone shows as reactions on a message.
-pub(crate) async fn reactions_there(chat: &Chat, id: &str, wanted: &[(&str, &str)]) -> Result<()> {
-    let wanted: Vec<Value> = wanted
-        .iter()
-        .map(|(from, emoji)| json!({"from": from, "emoji": emoji}))
-        .collect();
-    chat.phone
-        .wait_for(&chat.me, &format!("the reactions {wanted:?}"), |message| {
-            message["id"] == id && message["reactions"] == json!(wanted)
-        })
-        .await
-        .map(drop)
-}
-
 async fn reactions(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "wanda", "+4915200000004").await?;
     let (client, room, me) = (&chat.client, chat.room.as_str(), chat.me.as_str());
@@ -116,16 +103,16 @@ async fn reactions(stack: &Stack) -> Result<()> {
 
     // From Matrix: added, changed, taken back; in the clear and encrypted.
     client.react(room, &theirs, "👍").await?;
-    reactions_there(&chat, &theirs_there, &[(me, "👍")]).await?;
+    chat.reactions_there(&theirs_there, &[(me, "👍")]).await?;
     let second = client.react_encrypted(room, &theirs, "❤️").await?;
-    reactions_there(&chat, &theirs_there, &[(me, "❤️")]).await?;
+    chat.reactions_there(&theirs_there, &[(me, "❤️")]).await?;
     client
         .wait_for_reactions(room, &theirs, &[(me, "❤️")])
         .await?;
     client.redact(room, &second).await?;
-    reactions_there(&chat, &theirs_there, &[]).await?;
+    chat.reactions_there(&theirs_there, &[]).await?;
     client.react(room, &mine, "🎉").await?;
-    reactions_there(&chat, &mine_there, &[(me, "🎉")]).await?;
+    chat.reactions_there(&mine_there, &[(me, "🎉")]).await?;
 
     // From WhatsApp.
     let (ghost, number) = (chat.ghost.as_str(), chat.phone.number());
@@ -135,7 +122,8 @@ async fn reactions(stack: &Stack) -> Result<()> {
             .wait_for_reactions(room, &mine, &[(me, "🎉"), (ghost, emoji)])
             .await?;
     }
-    reactions_there(&chat, &mine_there, &[(me, "🎉"), (number, "😮")]).await?;
+    chat.reactions_there(&mine_there, &[(me, "🎉"), (number, "😮")])
+        .await?;
     chat.phone.react(me, &mine_there, "").await?;
     client
         .wait_for_reactions(room, &mine, &[(me, "🎉")])
@@ -183,7 +171,7 @@ async fn reactions(stack: &Stack) -> Result<()> {
     client.react(room, &mine, "👎").await?;
     chat.told("was deleted").await?;
     chat.flush("after all reactions").await?;
-    reactions_there(&chat, &theirs_there, &[]).await
+    chat.reactions_there(&theirs_there, &[]).await
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! Reactions, edits and deletions in bursts while gatehouse is killed: each counts once, and in its order.
 
 use serde_json::{Value, json};
+use tests::chat::{Chat, differs};
 use tests::client::TimelineEvent;
 use tests::stack::{Options, Stack};
 use tests::{Result, gatehouse, wait};
-
-use crate::Chat;
 
 /// Messages each way.
 const COUNT: usize = 12;
@@ -86,7 +85,7 @@ fn wrong_there(chat: &Chat, shown: &[Value], n: usize) -> Option<String> {
     let wanted = json!({
         "text": better, "edited": true, "reactions": [{"from": chat.me, "emoji": "🎉"}],
     });
-    crate::differs(message, &wanted)
+    differs(message, &wanted)
 }
 
 async fn check(chat: &Chat) -> Result<()> {

@@ -3,28 +3,16 @@
 use gatekeeper::media::{MediaKey, Sums};
 use gatekeeper::message::{self, Body, Context, Media, MediaFile, MediaKind, MessageKey, Quote};
 use serde_json::{Value, json};
+use tests::chat::Chat;
+use tests::protobuf::field;
 use tests::stack::{Options, Stack};
 use tests::{Error, Result, gatehouse, wait};
 
-use crate::{Chat, everything, stack};
+use crate::{everything, stack};
 
 /// A message protobuf.
 fn protobuf(body: &Body) -> Result<Vec<u8>> {
     message::encode(body).map_err(|error| Error::new(error.to_string()))
-}
-
-/// One field of a protobuf that has a length.
-fn field(number: u32, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for mut rest in [u64::from(number) << 3 | 2, value.len() as u64] {
-        while rest >= 0x80 {
-            bytes.push((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.push(rest as u8);
-    }
-    bytes.extend_from_slice(value);
-    bytes
 }
 
 fn key(id: &str, from_me: bool) -> MessageKey {
@@ -327,16 +315,6 @@ async fn from_matrix(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "emil", "+4915200000021").await?;
     let (client, room, me) = (&chat.client, chat.room.as_str(), chat.me.as_str());
     let (theirs, theirs_there) = chat.received("look at this").await?;
-    let refused = async |event: &str, part: &str| -> Result<()> {
-        client
-            .wait_for(room, &format!("{part:?} about {event}"), |each| {
-                each.sender == chat.bot
-                    && each.answers() == Some(event)
-                    && each.body().is_some_and(|body| body.contains(part))
-            })
-            .await
-            .map(drop)
-    };
     // As many emoji as the homeserver takes: the relation stands in the clear, and it looks at its length.
     assert!(
         client
@@ -347,14 +325,14 @@ async fn from_matrix(stack: &Stack) -> Result<()> {
     let bomb = client
         .react_encrypted(room, &theirs, &"👍".repeat(500))
         .await?;
-    refused(&bomb, "takes one emoji").await?;
+    chat.told_about(&bomb, "takes one emoji").await?;
     // About what never went. (What is about nothing at all the homeserver refuses.)
     let beep = json!({"msgtype": "m.notice", "body": "beep"});
     let beep = client.send_message(room, beep).await?;
     let reaction = client.react_encrypted(room, &beep, "👍").await?;
-    refused(&reaction, "is not on WhatsApp").await?;
+    chat.told_about(&reaction, "is not on WhatsApp").await?;
     let edit = client.edit(room, &beep, "what was not").await?;
-    refused(&edit, "is not on WhatsApp").await?;
+    chat.told_about(&edit, "is not on WhatsApp").await?;
     // Relations of the wrong shape, and content that is none.
     for content in [
         json!({"msgtype": "m.text", "body": "odd relation", "m.relates_to": {"rel_type": 7, "key": {}}}),
@@ -366,6 +344,18 @@ async fn from_matrix(stack: &Stack) -> Result<()> {
     ] {
         client.send_message(room, content).await?;
     }
+    // HTML that would take for ever, or more stack than there is: its plain words go.
+    for (words, html) in [
+        ("a bomb", "<div>".repeat(5000)),
+        ("a deep one", format!("{}x", "<b>".repeat(900))),
+    ] {
+        let bomb = json!({"msgtype": "m.text", "body": words, "format": "org.matrix.custom.html", "formatted_body": html});
+        client.send_message(room, bomb).await?;
+        chat.phone.wait_for_text(me, words).await?;
+    }
+    let clear = json!({"msgtype": "m.text", "body": "in the clear"});
+    let clear = client.send_plain(room, "m.room.message", clear).await?;
+    chat.told_about(&clear, "was not encrypted").await?;
     let deep = (0..100).fold(json!("deep"), |inner, _| json!({ "n": inner }));
     client
         .send_message(

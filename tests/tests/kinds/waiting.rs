@@ -2,39 +2,26 @@
 
 use serde_json::json;
 use tests::Result;
+use tests::chat::Chat;
 use tests::stack::{Options, Stack};
 
-use crate::about::reactions_there;
-use crate::{Chat, everything};
+use crate::everything;
 
-impl Chat {
-    /// Sends a text whose room key is kept back, and waits until the user is told.
-    async fn locked(&self, text: &str) -> Result<String> {
-        self.client.hold_keys().await?;
-        self.client.discard_session(&self.room).await?;
-        let event = self.client.send(&self.room, text).await?;
-        self.client.discard_session(&self.room).await?;
-        self.client.pass_later_keys().await?;
-        let told = self
-            .client
-            .wait_for(&self.room, "that it waits", |each| {
-                each.sender == self.bot && each.answers() == Some(&*event)
-            })
-            .await?;
-        assert!(
-            told.body()
-                .is_some_and(|body| body.contains("key to it has not arrived")),
-            "{}",
-            told.summary()
-        );
-        Ok(event)
-    }
+/// Sends a text whose room key is kept back, and waits until the user is told.
+async fn send_locked(chat: &Chat, text: &str) -> Result<String> {
+    chat.client.hold_keys().await?;
+    chat.client.discard_session(&chat.room).await?;
+    let event = chat.client.send(&chat.room, text).await?;
+    chat.client.discard_session(&chat.room).await?;
+    chat.client.pass_later_keys().await?;
+    chat.told_about(&event, "key to it has not arrived").await?;
+    Ok(event)
 }
 
 async fn behind(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "gero", "+4915200000030").await?;
     let (client, room, me) = (&chat.client, chat.room.as_str(), chat.me.as_str());
-    let locked = chat.locked("lokced").await?;
+    let locked = send_locked(&chat, "lokced").await?;
     client.edit(room, &locked, "locktd").await?;
     client.edit(room, &locked, "locked").await?;
     client.react(room, &locked, "👍").await?;
@@ -54,7 +41,7 @@ async fn behind(stack: &Stack) -> Result<()> {
     let wanted = json!({"text": "locked", "edited": true});
     let there = chat.shown("the message as it was edited", &wanted).await?;
     let id = there["id"].as_str().unwrap_or_default();
-    reactions_there(&chat, id, &[(me, "👍")]).await?;
+    chat.reactions_there(id, &[(me, "👍")]).await?;
     let timeline = client.timeline(room).await?;
     let refused = timeline.iter().any(|each| {
         each.sender == chat.bot
@@ -65,7 +52,7 @@ async fn behind(stack: &Stack) -> Result<()> {
     assert!(!refused, "nothing was refused");
 
     // Deleted before the key came: none of it ever goes.
-    let locked = chat.locked("regretted").await?;
+    let locked = send_locked(&chat, "regretted").await?;
     client.edit(room, &locked, "regretted much").await?;
     chat.flush("before the deletion").await?;
     client.redact(room, &locked).await?;

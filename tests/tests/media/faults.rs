@@ -77,12 +77,7 @@ async fn faults(stack: &Stack) -> Result<()> {
     assert_eq!(file.sha256, upload.sha256);
 
     // A media server that breaks off holds up its own chat, no other; nothing is lost when it mends.
-    let other = Chat::with(
-        stack,
-        stack.enlisted_client("paula").await?,
-        "+4915140000004",
-    )
-    .await?;
+    let other = Chat::open(stack, "paula", "+4915140000004").await?;
     stack.sandbox.faults(json!({ "media": "cut" })).await?;
     let upload = chat.phone.upload_generated("document", 900_000, 77).await?;
     let message = json!({ "kind": "document", "mimetype": "text/plain", "file_name": "cut.txt", "upload": upload.upload });
@@ -139,16 +134,17 @@ async fn faults(stack: &Stack) -> Result<()> {
             .client
             .upload_generated(5_000, &format!("token {seed}"))
             .await?;
-        chat.send(
-            "m.room.message",
-            attached(
-                "m.image",
-                "x.jpg",
-                &file,
-                json!({ "mimetype": "image/jpeg" }),
-            ),
-        )
-        .await?;
+        chat.client
+            .send_message(
+                &chat.room,
+                attached(
+                    "m.image",
+                    "x.jpg",
+                    &file,
+                    json!({ "mimetype": "image/jpeg" }),
+                ),
+            )
+            .await?;
         let refused = chat
             .on_phone("a refusal", |each| {
                 each["sha256"] == file.sha256 && each["media"] == "failed"
@@ -166,7 +162,8 @@ async fn faults(stack: &Stack) -> Result<()> {
             chat.phone
                 .fetch_again(refused["id"].as_str().unwrap_or_default())
                 .await?;
-            chat.file_on_phone(good, &file.sha256).await?;
+            chat.file_shown(good, &json!({ "sha256": file.sha256 }))
+                .await?;
         }
     }
 
@@ -179,7 +176,7 @@ async fn faults(stack: &Stack) -> Result<()> {
         json!({ "mimetype": "image/jpeg" }),
     );
     content["file"]["hashes"]["sha256"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-    chat.send("m.room.message", content).await?;
+    chat.client.send_message(&chat.room, content).await?;
     let bot = stack.bot();
     chat.client
         .wait_for(&chat.room, "a notice", |event| {

@@ -1,5 +1,7 @@
 //! Requests for hosted files that nobody honest makes, and files that are not what their messages say.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use reqwest::StatusCode;
 use tests::http;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,8 +33,9 @@ async fn requests(stack: &Stack, chat: &Chat) -> Result<()> {
         &file,
         json!({ "mimetype": "image/jpeg" }),
     );
-    let event = chat.send("m.room.message", content).await?;
-    chat.file_on_phone("the hosted file", &file.sha256).await?;
+    let event = chat.client.send_message(&chat.room, content).await?;
+    chat.file_shown("the hosted file", &json!({ "sha256": file.sha256 }))
+        .await?;
     let folder = stack.gatehouse.folder().join("media");
     let names: Vec<String> = std::fs::read_dir(&folder)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -40,6 +43,9 @@ async fn requests(stack: &Stack, chat: &Chat) -> Result<()> {
     let [reference] = names.as_slice() else {
         return Err(Error::new(format!("one file is hosted, not {names:?}")));
     };
+    // It is for its owner alone.
+    let path = folder.join(reference);
+    assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o600);
     let url = format!("{}/{reference}", stack.gatehouse.ports().public_url());
     let ask = async |authorization: Option<&str>| -> Result<StatusCode> {
         let mut request = http::client()?.get(&url);
@@ -82,7 +88,8 @@ async fn requests(stack: &Stack, chat: &Chat) -> Result<()> {
     // Deleted: from then on it is gone, for everybody.
     chat.client.redact(&chat.room, &event).await?;
     wait::until("the deleted file to be gone", PATIENCE, || async {
-        Ok((ask(None).await? == StatusCode::GONE).then_some(()))
+        let gone = ask(None).await? == StatusCode::GONE && !path.exists();
+        Ok(gone.then_some(()))
     })
     .await?;
     Ok(())
@@ -99,8 +106,10 @@ async fn lies(stack: &Stack, chat: &Chat) -> Result<()> {
         json!({ "mimetype": "application/x-thing" }),
     );
     small["info"]["size"] = json!(10);
-    chat.send("m.room.message", small).await?;
-    let shown = chat.file_on_phone("the file", &file.sha256).await?;
+    chat.client.send_message(&chat.room, small).await?;
+    let shown = chat
+        .file_shown("the file", &json!({ "sha256": file.sha256 }))
+        .await?;
     assert_eq!(shown["size"], 50_000);
     // Nowhere, or at a server that nobody reaches.
     let mut refused = Vec::new();
@@ -116,7 +125,7 @@ async fn lies(stack: &Stack, chat: &Chat) -> Result<()> {
             json!({ "mimetype": "application/x-thing" }),
         );
         content["file"]["url"] = json!(url);
-        refused.push((url, chat.send("m.room.message", content).await?));
+        refused.push((url, chat.client.send_message(&chat.room, content).await?));
     }
     let mut keyless = attached(
         "m.file",
@@ -125,7 +134,10 @@ async fn lies(stack: &Stack, chat: &Chat) -> Result<()> {
         json!({ "mimetype": "application/x-thing" }),
     );
     keyless["file"]["key"] = json!({ "k": "short" });
-    refused.push(("no key", chat.send("m.room.message", keyless).await?));
+    refused.push((
+        "no key",
+        chat.client.send_message(&chat.room, keyless).await?,
+    ));
     for (what, event) in refused {
         chat.client
             .wait_for(&chat.room, &format!("a refusal of {what}"), |each| {

@@ -37,22 +37,24 @@ async fn killed(stack: &Stack) -> Result<()> {
 
     // Matrix to WhatsApp: while the file grows in the folder.
     let file = chat.client.upload_generated(SIZE, "large").await?;
-    chat.send(
-        "m.room.message",
-        attached(
-            "m.file",
-            "large.bin",
-            &file,
-            json!({ "mimetype": "application/x-thing" }),
-        ),
-    )
-    .await?;
+    chat.client
+        .send_message(
+            &chat.room,
+            attached(
+                "m.file",
+                "large.bin",
+                &file,
+                json!({ "mimetype": "application/x-thing" }),
+            ),
+        )
+        .await?;
     chat.client.send(&chat.room, "after the file").await?;
     let part = unfinished(&folder, 1 << 20).await?;
     stack.gatehouse.kill();
     assert!(part.exists(), "killed in the middle");
     stack.gatehouse.start().await?;
-    chat.file_on_phone("the file", &file.sha256).await?;
+    chat.file_shown("the file", &json!({ "sha256": file.sha256 }))
+        .await?;
     chat.on_phone("the text after it", |each| each["text"] == "after the file")
         .await?;
     let shown = chat.phone.shown(&chat.me).await?;

@@ -42,7 +42,7 @@ async fn limits(stack: &Stack) -> Result<()> {
         json!({ "mimetype": "application/x-thing" }),
     );
     lying["info"]["size"] = json!(4_000_000);
-    let event = chat.send("m.room.message", lying).await?;
+    let event = chat.client.send_message(&chat.room, lying).await?;
     let notice = chat
         .client
         .wait_for(&chat.room, "a notice", |shown| {
@@ -51,17 +51,19 @@ async fn limits(stack: &Stack) -> Result<()> {
         .await?;
     let body = notice.body().unwrap_or_default();
     assert!(body.contains("too large: WhatsApp takes 2.9 MiB"), "{body}");
-    chat.send(
-        "m.room.message",
-        attached(
-            "m.file",
-            "y.bin",
-            &file,
-            json!({ "mimetype": "application/x-thing" }),
-        ),
-    )
-    .await?;
-    chat.file_on_phone("what fits", &file.sha256).await?;
+    chat.client
+        .send_message(
+            &chat.room,
+            attached(
+                "m.file",
+                "y.bin",
+                &file,
+                json!({ "mimetype": "application/x-thing" }),
+            ),
+        )
+        .await?;
+    chat.file_shown("what fits", &json!({ "sha256": file.sha256 }))
+        .await?;
     assert!(
         std::fs::read_dir(stack.gatehouse.folder().join("media"))?.count() == 1,
         "nothing else was carried"

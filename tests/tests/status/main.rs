@@ -8,7 +8,8 @@ mod receipts;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::{Client, TimelineEvent};
+use tests::chat::Chat;
+use tests::client::TimelineEvent;
 use tests::plain::PlainUser;
 use tests::sandbox::{Events, Phone};
 use tests::stack::{Options, PASSWORD, Stack};
@@ -29,106 +30,47 @@ async fn stack() -> Result<&'static Stack> {
         .await
 }
 
-/// A Matrix user and a phone with a chat in which both have written.
-struct Chat {
-    client: Client,
-    phone: Phone,
-    ghost: String,
-    room: String,
+/// What is looked at here besides messages.
+trait Told {
+    /// Waits until the ghost types, or types no more.
+    async fn ghost_types(&self, types: bool) -> Result<()>;
+    /// Waits for the status of a message that the contact's phone has.
+    async fn wait_for_delivery(&self, event: &str) -> Result<Value>;
+    /// What the bot has said in the room, redacted or not, without edits.
+    async fn notices(&self) -> Result<Vec<TimelineEvent>>;
+    /// Waits until the bot has said something with this in it, for longer than half a minute.
+    async fn wait_for_notice(&self, part: &str) -> Result<TimelineEvent>;
+    /// The statuses of the phone's own messages, by text.
+    async fn ticks(&self) -> Result<Vec<(String, String)>>;
 }
 
-impl Chat {
-    async fn open(stack: &Stack, user: &str, number: &str) -> Result<Self> {
-        let phone = stack.sandbox.phone(number, "Bea").await?;
-        let client = stack.enlisted_client(user).await?;
-        let ghost = stack.ghost(&phone);
-        let room = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&room, &ghost).await?;
-        let chat = Self {
-            client,
-            phone,
-            ghost,
-            room,
-        };
-        chat.client.send(&chat.room, "hello").await?;
-        chat.phone.wait_for_text(chat.me(), "hello").await?;
-        chat.phone.send(chat.me(), "hello to you").await?;
-        chat.seen("hello to you").await?;
-        Ok(chat)
-    }
-
-    fn me(&self) -> &str {
-        self.client.user_id()
-    }
-
-    async fn seen(&self, text: &str) -> Result<TimelineEvent> {
-        self.client
-            .wait_for_text(&self.room, &self.ghost, text)
-            .await
-    }
-
+impl Told for Chat {
     async fn ghost_types(&self, types: bool) -> Result<()> {
         self.client
             .wait_for_typing(&self.room, &self.ghost, types)
             .await
     }
 
-    /// The contents of the status events about a message, in order.
-    async fn statuses(&self, event: &str) -> Result<Vec<Value>> {
-        let timeline = self.client.timeline(&self.room).await?;
-        Ok(timeline
-            .into_iter()
-            .filter(|each| each.kind == STATUS && each.relates("m.reference", event))
-            .map(|each| {
-                assert!(!each.encrypted, "clients expect it in the clear");
-                each.content
-            })
-            .collect())
-    }
-
-    async fn wait_for_status(
-        &self,
-        event: &str,
-        what: &str,
-        accept: impl Fn(&Value) -> bool,
-    ) -> Result<Value> {
-        let accept = &accept;
-        let found = self
-            .client
-            .until(what, LONG, || async {
-                Ok(self.statuses(event).await?.into_iter().find(accept))
-            })
-            .await;
-        match found {
-            Ok(status) => Ok(status),
-            Err(error) => Err(Error::new(format!(
-                "{error}; its statuses are {:#?}",
-                self.statuses(event).await?
-            ))),
-        }
-    }
-
     async fn wait_for_delivery(&self, event: &str) -> Result<Value> {
-        self.wait_for_status(event, "the delivery of a message", |status| {
+        self.status(event, "the delivery of a message", |status| {
             status["delivered_to_users"] == json!([self.ghost])
         })
         .await
     }
 
-    /// What the bot has said in the room, redacted or not, without edits.
-    async fn notices(&self, bot: &str) -> Result<Vec<TimelineEvent>> {
+    async fn notices(&self) -> Result<Vec<TimelineEvent>> {
         let timeline = self.client.timeline(&self.room).await?;
         Ok(timeline
             .into_iter()
-            .filter(|each| each.sender == bot && each.relation["rel_type"] != "m.replace")
+            .filter(|each| each.sender == self.bot && each.relation["rel_type"] != "m.replace")
             .filter(|each| each.redacted || each.kind == "m.room.message")
             .collect())
     }
 
-    async fn wait_for_notice(&self, bot: &str, part: &str) -> Result<TimelineEvent> {
+    async fn wait_for_notice(&self, part: &str) -> Result<TimelineEvent> {
         self.client
             .until(&format!("the bot to say {part:?}"), LONG, || async {
-                let notices = self.notices(bot).await?;
+                let notices = self.notices().await?;
                 Ok(notices
                     .into_iter()
                     .find(|each| each.body().is_some_and(|body| body.contains(part))))
@@ -136,9 +78,8 @@ impl Chat {
             .await
     }
 
-    /// The statuses of the phone's own messages, by text.
     async fn ticks(&self) -> Result<Vec<(String, String)>> {
-        let messages = self.phone.messages(self.me()).await?;
+        let messages = self.phone.messages(&self.me).await?;
         Ok(messages
             .into_iter()
             .filter(|message| message.from_me)

@@ -16,7 +16,7 @@ async fn a_message_that_goes_at_once_gets_one_status() -> Result<()> {
     let next = chat.client.send(&chat.room, "next").await?;
     chat.wait_for_delivery(&next).await?;
     assert_eq!(chat.statuses(&event).await?.len(), 1);
-    assert!(chat.notices(&stack.bot()).await?.is_empty());
+    assert!(chat.notices().await?.is_empty());
     Ok(())
 }
 
@@ -28,7 +28,7 @@ async fn sent_delivered_and_read_are_told_as_they_come() -> Result<()> {
     let first = chat.client.send(&chat.room, "first").await?;
     let second = chat.client.send(&chat.room, "second").await?;
     for event in [&first, &second] {
-        chat.wait_for_status(event, "a message to be sent", |status| {
+        chat.status(event, "a message to be sent", |status| {
             status["status"] == "SUCCESS" && status["delivered_to_users"] == json!([])
         })
         .await?;
@@ -40,14 +40,14 @@ async fn sent_delivered_and_read_are_told_as_they_come() -> Result<()> {
     // Both at once, as WhatsApp does it: the ghost marks the last one.
     let ids: Vec<String> = chat
         .phone
-        .messages(chat.me())
+        .messages(&chat.me)
         .await?
         .into_iter()
         .filter(|message| !message.from_me)
         .map(|message| message.id)
         .collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    chat.phone.receipt(chat.me(), "read", &ids).await?;
+    chat.phone.receipt(&chat.me, "read", &ids).await?;
     chat.client
         .wait_for_read(&chat.room, &chat.ghost, &second)
         .await?;
@@ -67,12 +67,12 @@ async fn what_cannot_go_is_told_by_status_and_notice() -> Result<()> {
         .send_event(&chat.room, "org.matrix.msc3381.poll.start", poll)
         .await?;
     let status = chat
-        .wait_for_status(&event, "a failure", |status| {
+        .status(&event, "a failure", |status| {
             status["status"] == "FAIL_PERMANENT"
         })
         .await?;
     assert_eq!(status["reason"], "com.beeper.unsupported_event", "{status}");
-    let notice = chat.wait_for_notice(&stack.bot(), "was not sent").await?;
+    let notice = chat.wait_for_notice("was not sent").await?;
     assert!(notice.is_clean(), "{}", notice.summary());
     assert_eq!(notice.answers(), Some(event.as_str()));
     assert!(
@@ -93,14 +93,12 @@ async fn what_the_other_side_does_not_show_is_told() -> Result<()> {
     chat.phone.options(json!({"refused": ["text"]})).await?;
     let event = chat.client.send(&chat.room, "not for you").await?;
     let status = chat
-        .wait_for_status(&event, "a failure", |status| {
+        .status(&event, "a failure", |status| {
             status["status"] == "FAIL_PERMANENT"
         })
         .await?;
     assert_eq!(status["reason"], "com.beeper.unsupported_event", "{status}");
-    let notice = chat
-        .wait_for_notice(&stack.bot(), "was not shown there")
-        .await?;
+    let notice = chat.wait_for_notice("was not shown there").await?;
     assert_eq!(notice.answers(), Some(event.as_str()));
     chat.phone.options(json!({"refused": []})).await?;
     let event = chat.client.send(&chat.room, "for you").await?;
@@ -113,11 +111,10 @@ async fn a_refusal_for_now_is_told_until_it_ends() -> Result<()> {
     let stack = Stack::start("status-refusal", Options::default()).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
-        let bot = stack.bot();
         stack.sandbox.faults(json!({"refuse": 429})).await?;
         let event = chat.client.send(&chat.room, "too much").await?;
         let status = chat
-            .wait_for_status(&event, "a message to be put off", |status| {
+            .status(&event, "a message to be put off", |status| {
                 status["status"] == "PENDING"
             })
             .await?;
@@ -127,16 +124,16 @@ async fn a_refusal_for_now_is_told_until_it_ends() -> Result<()> {
                 .is_some_and(|said| said.contains("429")),
             "{status}"
         );
-        let notice = chat.wait_for_notice(&bot, "code 429)").await?;
+        let notice = chat.wait_for_notice("code 429)").await?;
         // It is sent again after a crash, refused again, and the same notice says so.
         crash(&stack).await?;
-        let edited = chat.wait_for_notice(&bot, "2 times and more").await?;
+        let edited = chat.wait_for_notice("2 times and more").await?;
         assert_eq!(edited.event_id, notice.event_id);
         stack.sandbox.faults(json!({"reset": true})).await?;
         let behind = chat.client.send(&chat.room, "behind it").await?;
         chat.wait_for_delivery(&event).await?;
         chat.wait_for_delivery(&behind).await?;
-        let shown = chat.phone.messages(chat.me()).await?;
+        let shown = chat.phone.messages(&chat.me).await?;
         let texts: Vec<_> = shown
             .iter()
             .filter_map(|each| each.text.as_deref())
@@ -145,20 +142,20 @@ async fn a_refusal_for_now_is_told_until_it_ends() -> Result<()> {
         chat.client
             .wait_for_redaction(&chat.room, &notice.event_id)
             .await?;
-        assert_eq!(chat.notices(&bot).await?.len(), 1);
+        assert_eq!(chat.notices().await?.len(), 1);
 
         // A refusal for good stays.
         stack.sandbox.faults(json!({"refuse": 479})).await?;
         let event = chat.client.send(&chat.room, "never").await?;
         let status = chat
-            .wait_for_status(&event, "a failure", |status| {
+            .status(&event, "a failure", |status| {
                 status["status"] == "FAIL_PERMANENT"
             })
             .await?;
         assert_eq!(status["reason"], "m.foreign_network_error", "{status}");
-        chat.wait_for_notice(&bot, "was not sent").await?;
+        chat.wait_for_notice("was not sent").await?;
         stack.sandbox.faults(json!({"reset": true})).await?;
-        let shown = chat.phone.messages(chat.me()).await?;
+        let shown = chat.phone.messages(&chat.me).await?;
         assert!(
             shown
                 .iter()
@@ -176,27 +173,26 @@ async fn a_message_that_waits_for_the_gatekeeper_is_told_so_until_it_went() -> R
     let stack = Stack::start("status-away", Options::default()).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
-        let bot = stack.bot();
         stack.sandbox.stop().await?;
         let first = chat.client.send(&chat.room, "first").await?;
         let second = chat.client.send(&chat.room, "second").await?;
         for event in [&first, &second] {
-            chat.wait_for_status(event, "a message to be pending", |status| {
+            chat.status(event, "a message to be pending", |status| {
                 status["status"] == "PENDING"
             })
             .await?;
         }
         crash(&stack).await?;
-        let notice = chat.wait_for_notice(&bot, "does not answer").await?;
+        let notice = chat.wait_for_notice("does not answer").await?;
         crash(&stack).await?;
         stack.sandbox.go_on().await?;
-        chat.phone.wait_for_text(chat.me(), "second").await?;
+        chat.phone.wait_for_text(&chat.me, "second").await?;
         chat.client
             .wait_for_redaction(&chat.room, &notice.event_id)
             .await?;
         chat.wait_for_delivery(&first).await?;
         chat.wait_for_delivery(&second).await?;
-        let notices = chat.notices(&bot).await?;
+        let notices = chat.notices().await?;
         assert_eq!(notices.len(), 1, "one for the room: {notices:#?}");
         Ok(())
     }

@@ -8,10 +8,8 @@ async fn played_is_read() -> Result<()> {
     let stack = stack().await?;
     let chat = Chat::open(stack, "played", "+4915100000003").await?;
     let event = chat.client.send(&chat.room, "listen").await?;
-    let shown = chat.phone.wait_for_text(chat.me(), "listen").await?;
-    chat.phone
-        .receipt(chat.me(), "played", &[&shown.id])
-        .await?;
+    let shown = chat.phone.wait_for_text(&chat.me, "listen").await?;
+    chat.phone.receipt(&chat.me, "played", &[&shown.id]).await?;
     chat.client
         .wait_for_read(&chat.room, &chat.ghost, &event)
         .await
@@ -37,8 +35,13 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
         let mut ids = Vec::new();
         let mut shown = Vec::new();
         for text in ["1", "2", "3", "4", "5"] {
-            ids.push(chat.phone.send(chat.me(), text).await?);
-            shown.push(chat.seen(text).await?.event_id);
+            ids.push(chat.phone.send(&chat.me, text).await?);
+            shown.push(
+                chat.client
+                    .wait_for_text(&chat.room, &chat.ghost, text)
+                    .await?
+                    .event_id,
+            );
         }
         let read = |from: usize, to: usize| ids.get(from..to).unwrap_or_default().to_vec();
 
@@ -48,7 +51,7 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
             .await?;
         chat.client.mark_read(&chat.room, &shown[2]).await?;
         chat.phone
-            .wait_for_status(chat.me(), &ids[2], "read")
+            .wait_for_status(&chat.me, &ids[2], "read")
             .await?;
         let ticks = chat.ticks().await?;
         assert_eq!(
@@ -61,7 +64,7 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
         })
         .await?;
         assert_eq!(receipts.len(), 1, "one for all of them: {receipts:?}");
-        let mut first = chat.phone.messages(chat.me()).await?;
+        let mut first = chat.phone.messages(&chat.me).await?;
         first.retain(|message| message.text.as_deref() == Some("hello to you"));
         let mut wanted: Vec<String> = first.into_iter().map(|message| message.id).collect();
         wanted.extend(read(0, 3));
@@ -79,7 +82,7 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
             .await?;
         chat.client.mark_read(&chat.room, &status.event_id).await?;
         chat.phone
-            .wait_for_status(chat.me(), &ids[4], "read")
+            .wait_for_status(&chat.me, &ids[4], "read")
             .await?;
         // The phone may know before its news are here.
         let wanted = [wanted, read(3, 5)].concat();
@@ -90,13 +93,7 @@ async fn reading_in_matrix_is_told_once_and_for_all_before() -> Result<()> {
         .await?;
         assert_eq!(read_receipts(&events, &chat.phone).concat(), wanted);
         wait::until("the outbox to be empty", PATIENCE, || async {
-            let url = format!(
-                "{}/_gatehouse/status",
-                stack.gatehouse.ports().appservice_url()
-            );
-            let token = stack.gatehouse.token("as_token")?;
-            let answer = http::client()?.get(url).bearer_auth(token).send().await?;
-            let status: Value = answer.error_for_status()?.json().await?;
+            let status = stack.gatehouse.status().await?;
             Ok((status["outbox"] == 0).then_some(()))
         })
         .await?;
@@ -112,22 +109,25 @@ async fn what_was_read_while_the_bridge_was_down_is_told() -> Result<()> {
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
         let mine = chat.client.send(&chat.room, "read this").await?;
-        let there = chat.phone.wait_for_text(chat.me(), "read this").await?;
+        let there = chat.phone.wait_for_text(&chat.me, "read this").await?;
         chat.wait_for_delivery(&mine).await?;
-        let theirs = chat.phone.send(chat.me(), "and this").await?;
-        let shown = chat.seen("and this").await?;
+        let theirs = chat.phone.send(&chat.me, "and this").await?;
+        let shown = chat
+            .client
+            .wait_for_text(&chat.room, &chat.ghost, "and this")
+            .await?;
         stack.gatehouse.stop().await?;
-        chat.phone.receipt(chat.me(), "read", &[&there.id]).await?;
+        chat.phone.receipt(&chat.me, "read", &[&there.id]).await?;
         chat.client.mark_read(&chat.room, &shown.event_id).await?;
         chat.client
-            .wait_for_read(&chat.room, chat.me(), &shown.event_id)
+            .wait_for_read(&chat.room, &chat.me, &shown.event_id)
             .await?;
         stack.gatehouse.start().await?;
         chat.client
             .wait_for_read(&chat.room, &chat.ghost, &mine)
             .await?;
         chat.phone
-            .wait_for_status(chat.me(), &theirs, "read")
+            .wait_for_status(&chat.me, &theirs, "read")
             .await
             .map(drop)
     }
@@ -139,7 +139,7 @@ async fn what_was_read_while_the_bridge_was_down_is_told() -> Result<()> {
 async fn who_keeps_reading_private_does_not_tell() -> Result<()> {
     let stack = stack().await?;
     let chat = Chat::open(stack, "private", "+4915100000004").await?;
-    let (me, bot) = (chat.me().to_owned(), stack.bot());
+    let (me, bot) = (chat.me.clone(), stack.bot());
     let management = chat.client.direct_chat(&bot).await?;
     chat.client.wait_for_member(&management, &bot).await?;
     let told = async |command: &str, part: &str| -> Result<()> {
@@ -154,7 +154,10 @@ async fn who_keeps_reading_private_does_not_tell() -> Result<()> {
     told("read-receipts off", "receipts are off: your").await?;
     told("status", "Read receipts are off.").await?;
     let hidden = chat.phone.send(&me, "in private").await?;
-    let shown = chat.seen("in private").await?;
+    let shown = chat
+        .client
+        .wait_for_text(&chat.room, &chat.ghost, "in private")
+        .await?;
     chat.client.mark_read(&chat.room, &shown.event_id).await?;
     // The homeserver has it before the next message, and what was read in private stays so.
     chat.client
@@ -164,7 +167,10 @@ async fn who_keeps_reading_private_does_not_tell() -> Result<()> {
     chat.phone.wait_for_text(&me, "a sign").await?;
     told("read-receipts on", "receipts are on: your").await?;
     let open = chat.phone.send(&me, "in the open").await?;
-    let shown = chat.seen("in the open").await?;
+    let shown = chat
+        .client
+        .wait_for_text(&chat.room, &chat.ghost, "in the open")
+        .await?;
     chat.client.mark_read(&chat.room, &shown.event_id).await?;
     chat.phone.wait_for_status(&me, &open, "read").await?;
     let messages = chat.phone.messages(&me).await?;
@@ -200,18 +206,18 @@ async fn typing_goes_both_ways_and_does_not_come_back() -> Result<()> {
 
     let before = events.seen().len();
     for state in ["composing", "recording"] {
-        chat.phone.typing(chat.me(), state).await?;
+        chat.phone.typing(&chat.me, state).await?;
         chat.ghost_types(true).await?;
-        chat.phone.typing(chat.me(), "paused").await?;
+        chat.phone.typing(&chat.me, "paused").await?;
         chat.ghost_types(false).await?;
     }
     // A message ends it without a word.
-    chat.phone.typing(chat.me(), "composing").await?;
+    chat.phone.typing(&chat.me, "composing").await?;
     chat.ghost_types(true).await?;
-    chat.phone.send(chat.me(), "written").await?;
+    chat.phone.send(&chat.me, "written").await?;
     chat.ghost_types(false).await?;
     // So does time, if the end is lost.
-    chat.phone.typing(chat.me(), "composing").await?;
+    chat.phone.typing(&chat.me, "composing").await?;
     chat.ghost_types(true).await?;
     chat.ghost_types(false).await?;
     let echoes = events
