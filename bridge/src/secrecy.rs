@@ -17,3 +17,21 @@ pub fn no_core_dumps() -> std::io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn afterwards_nothing_is_dumped() {
+        no_core_dumps().expect("the system allows less");
+        assert_eq!(
+            dumpable_behavior().expect("a behaviour"),
+            DumpableBehavior::NotDumpable
+        );
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+    }
+}
