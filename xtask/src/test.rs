@@ -16,22 +16,26 @@ The last line is `N passed, N failed`.
 
 Examples:
   cargo xtask test
-  cargo xtask test --every-failpoint
+  cargo xtask test --every-failpoint --large-file
   cargo xtask test -p tests --test first_message")]
 pub(crate) struct Test {
     /// Kill gatehouse at every failpoint with both databases, instead of at half of them with each
     #[arg(long)]
     every_failpoint: bool,
+    /// Carry a file of 1 GiB each way, instead of one of 256 MiB, to see what memory that takes
+    #[arg(long)]
+    large_file: bool,
     /// Arguments for `cargo test` instead of `--workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
 impl Test {
-    /// Every test of the workspace, with all of its deaths.
+    /// Every test of the workspace, with all of its deaths and the largest file.
     pub(crate) fn everything() -> Self {
         Self {
             every_failpoint: true,
+            large_file: true,
             arguments: Vec::new(),
         }
     }
@@ -61,6 +65,9 @@ pub(crate) async fn run(arguments: &Test) -> Result<()> {
         .env("GATEHOUSE_FAILPOINTS_BIN", &with_failpoints);
     if arguments.every_failpoint {
         command.env("GATEHOUSE_FAILPOINTS", "all");
+    }
+    if arguments.large_file {
+        command.env("GATEHOUSE_LARGE_FILE", (1_u64 << 30).to_string());
     }
     let (passed, failed, success) = count(&mut command)?;
     steps::say(format_args!("{passed} passed, {failed} failed"));
