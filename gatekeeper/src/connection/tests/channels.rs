@@ -1,6 +1,9 @@
 //! The same conversation over real sockets: raw TCP and WebSocket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
@@ -51,6 +54,7 @@ impl Rig {
         let account = Account {
             routing: Mutex::new(None),
             client_address: Some("192.0.2.1".parse().unwrap()),
+            panics: AtomicUsize::new(0),
         };
         let (connection, events) =
             Connection::spawn(config(Arc::new(network), profile), Arc::new(account));

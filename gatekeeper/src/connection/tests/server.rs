@@ -95,11 +95,19 @@ impl Transport for Memory {
 pub(super) struct Account {
     pub(super) routing: Mutex<Option<Vec<u8>>>,
     pub(super) client_address: Option<IpAddr>,
+    /// How many of the next calls panic.
+    pub(super) panics: AtomicUsize,
 }
 
 #[async_trait]
 impl CredentialsProvider for Account {
     async fn credentials(&self) -> Result<Credentials, BoxError> {
+        let left = self
+            .panics
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        assert!(left.is_err(), "on purpose");
         Ok(Credentials {
             static_key: StaticKeyPair::from_bytes([7; 32]),
             account_id: 10_853_634_039_893,
@@ -171,6 +179,7 @@ impl Rig {
         let account = Arc::new(Account {
             routing: Mutex::new(None),
             client_address: None,
+            panics: AtomicUsize::new(0),
         });
         let (connection, events) = Connection::spawn(config, account.clone());
         Self {
