@@ -34,7 +34,7 @@ use crate::{
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
     later::{Later, backoff},
-    logins::{Login, Logins},
+    logins::{self, Login, Logins},
     media::Media,
     passes::Hold,
     receipts::{self, Receipts},
@@ -61,6 +61,10 @@ pub(crate) enum Wake {
     Sends(OwnedRoomId),
     /// Messages of a login's contact.
     Chat(String, String),
+    /// What a login's contact has asked for again.
+    Answers(String, String),
+    /// What came over a login's connection and could not be written down.
+    Again(String),
     /// Room keys and device lists.
     Keys,
     /// Messages that disappear.
@@ -189,10 +193,12 @@ impl Core {
         let Some(core) = self.this.upgrade() else {
             return;
         };
-        if let Wake::Chat(login, peer) = wake {
-            core.incoming.wake(&core, (login, peer));
-            return;
-        }
+        let wake = match wake {
+            Wake::Chat(login, peer) => return core.incoming.wake(&core, (login, peer)),
+            Wake::Answers(login, peer) => return core.answers.wake(&core, (login, peer)),
+            Wake::Again(login) => return logins::again(&core, &login),
+            other => other,
+        };
         let waker = core.clone();
         let lanes = match &wake {
             Wake::Reports(..) | Wake::Media | Wake::Fading => &self.background,
@@ -222,7 +228,7 @@ impl Core {
                     }
                     Wake::Media => crate::media::sweep(&core).await,
                     Wake::Fading => fading::pass(&core).await,
-                    Wake::Chat(..) => {}
+                    Wake::Chat(..) | Wake::Answers(..) | Wake::Again(_) => {}
                 }
             };
             async move {

@@ -48,6 +48,8 @@ pub mod run;
 pub mod secrecy;
 pub mod serve;
 mod sessions;
+#[cfg(test)]
+mod testing;
 mod tokens;
 pub mod translate;
 mod typing;

@@ -12,7 +12,6 @@ use store::{
 
 use crate::{
     core::{Core, Wake},
-    media,
     passes::Hold,
 };
 
@@ -260,43 +259,42 @@ async fn tell_of(
     noted
 }
 
-/// The gatekeeper acknowledged a message with an error: it will not be delivered.
+/// The gatekeeper acknowledged a message with an error: it will not be delivered. Wants that told in `batch`; gives the event that
+/// became the message.
+///
+/// # Errors
+///
+/// When the database cannot be read.
 pub(crate) async fn refused_by_gatekeeper(
     core: &Arc<Core>,
+    batch: &mut Batch,
     login: &str,
     peer: &str,
     stanza_id: &str,
     why: &str,
-) {
-    let result = async {
-        if let Some((event, _)) = message_of(core, login, peer, stanza_id).await? {
-            // Nobody will fetch its file.
-            media::end(core, &event).await?;
-        }
-        Ok(())
+) -> Result<Option<String>, Hold> {
+    let Some((event, portal)) = message_of(core, login, peer, stanza_id).await? else {
+        return Ok(None);
     };
-    log_untold(core, login, result.await);
-    tell_of(core, login, peer, stanza_id, |event| {
-        Notice::refused(event, why)
-    })
-    .await;
+    Notice::refused(&event, why).put(batch, core, &portal.login, &portal.peer);
+    Ok(Some(event))
 }
 
-/// The other side has the message and cannot use it.
+/// The other side has the message and cannot use it. Says whether that is written down: only then the other side may forget it.
 pub(crate) async fn unusable_there(
     core: &Arc<Core>,
     login: &str,
     peer: &str,
     stanza_id: &str,
     why: &str,
-) {
+) -> bool {
     tell_of(core, login, peer, stanza_id, |event| {
         Notice::unusable(event, why)
     })
-    .await;
+    .await
 }
 
-/// The other side never shows messages of this kind. Says whether that is written down: only then the other side may forget it.
+/// The other side never shows messages of this kind. Says the same.
 pub(crate) async fn unshown_there(
     core: &Arc<Core>,
     login: &str,

@@ -434,10 +434,15 @@ pub(crate) async fn read_again(
     let room = core.room(&message.room_id)?;
     let event_id =
         EventId::parse(event_id).map_err(|_| Hold::damaged("a stored event id is damaged"))?;
-    match ghost.get_event(&room, &event_id).await? {
-        Some(event) => compose::again(core, portal, message, &event).await,
-        None => Ok(None),
-    }
+    let Some(event) = ghost.get_event(&room, &event_id).await? else {
+        return Ok(None);
+    };
+    // The chat may have another room by now: the event was encrypted in its own.
+    let portal = Portal {
+        room_id: Some(message.room_id.clone()),
+        ..portal.clone()
+    };
+    compose::again(core, &portal, message, &event).await
 }
 
 /// Whether an event of a portal's room has been deleted, as the homeserver has it now.
