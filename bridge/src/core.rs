@@ -65,6 +65,8 @@ pub(crate) enum Wake {
     Answers(String, String),
     /// What came over a login's connection and could not be written down.
     Again(String),
+    /// Messages of a login that were set aside and are to be tried again.
+    BroughtBack(String),
     /// Room keys and device lists.
     Keys,
     /// Messages that disappear.
@@ -149,7 +151,7 @@ impl Core {
                 bot: config.bot_id(),
                 sessions: Sessions::new(store.clone()),
                 logins: Logins::default(),
-                incoming: Incoming::new(workers),
+                incoming: Incoming::new(workers, config.limits.waiting_bytes),
                 answers: Answers::new(),
                 intake: tokio::sync::Mutex::default(),
                 gaps: Gaps::default(),
@@ -228,6 +230,7 @@ impl Core {
                     }
                     Wake::Media => crate::media::sweep(&core).await,
                     Wake::Fading => fading::pass(&core).await,
+                    Wake::BroughtBack(login) => core.incoming.take_up(&core, &login).await,
                     Wake::Chat(..) | Wake::Answers(..) | Wake::Again(_) => {}
                 }
             };

@@ -261,6 +261,7 @@ impl Follower {
     async fn connected(&mut self) {
         tracing::info!(login = %self.log_id, "connected to the gatekeeper");
         self.courier.connected();
+        self.core.incoming.connected(&self.mxid);
         let (core, mxid) = (self.core.clone(), self.mxid.clone());
         tokio::spawn(async move {
             // Rooms that wait for a contact's keys can go on now.

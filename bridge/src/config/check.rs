@@ -207,6 +207,7 @@ impl Config {
         problems.at_least_one("limits.workers", self.limits.workers);
         problems.at_least_one("limits.open_machines", self.limits.open_machines);
         problems.at_least_one("limits.tries", self.limits.tries as usize);
+        problems.at_least_one("limits.waiting_bytes", self.limits.waiting_bytes);
     }
 }
 
