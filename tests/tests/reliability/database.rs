@@ -19,7 +19,14 @@ trait Break {
 /// Both sides write while the database takes nothing; then everything arrives once and in order, without a restart.
 async fn outage(stack: &Stack, chat: &Chat, fault: &mut impl Break) -> Result<()> {
     let pid = stack.gatehouse.pid();
+    let read = chat.client.send(&chat.room, "read meanwhile").await?;
+    let shown = chat
+        .phone
+        .wait_for_text(chat.me(), "read meanwhile")
+        .await?;
     fault.begin().await?;
+    let ids = [shown.id.as_str()];
+    chat.phone.receipt(chat.me(), "read", &ids).await?;
     let out = ["one", "two", "three"];
     let back = ["four", "five", "six"];
     for (text, answer) in out.iter().zip(back) {
@@ -56,7 +63,10 @@ async fn outage(stack: &Stack, chat: &Chat, fault: &mut impl Break) -> Result<()
     wait::until("to be ready again", PATIENCE * 2, || answers(200)).await?;
     chat.seen("six").await?;
     chat.on_phone("three").await?;
-    let mut expected = vec!["hello".to_owned()];
+    // What could not be noted is brought again, without a new connection from elsewhere.
+    let (room, ghost) = (&chat.room, &chat.ghost);
+    chat.client.wait_for_read(room, ghost, &read).await?;
+    let mut expected = vec!["hello".to_owned(), "read meanwhile".to_owned()];
     expected.extend(out.map(str::to_owned));
     assert_eq!(chat.texts_on_phone().await?, expected);
     let mut expected = vec!["hello to you".to_owned()];
