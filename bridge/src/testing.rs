@@ -39,10 +39,11 @@ pub(crate) async fn core() -> (Arc<Core>, TempDir) {
         as_token: Token::new("token"),
         bot: config.bot_id(),
     };
+    // First, because it brings the TLS provider of the process.
+    let http = client::client().expect("a client");
     let puppets =
         Puppets::new(homeserver, store.clone(), PuppetOptions::default()).expect("a homeserver");
     let media = Media::open(&config).await.expect("a folder for media");
-    let http = client::client().expect("a client");
     let profile = config.gatekeeper.profile.clone();
     let core = Core::new(config, store, puppets, profile, http, media);
     let ghost = "@whatsapp_4915100000001:localhost";
