@@ -11,7 +11,7 @@ use tests::shim::Shim;
 use super::*;
 
 /// What breaks the database, and mends it.
-trait Break {
+pub(super) trait Break {
     async fn begin(&mut self) -> Result<()>;
     async fn end(&mut self) -> Result<()>;
 }
@@ -112,9 +112,19 @@ async fn a_full_or_broken_disk_loses_nothing() -> Result<()> {
 }
 
 /// Another program that holds the database.
-struct Locked {
+pub(super) struct Locked {
     file: std::path::PathBuf,
     holder: Option<SqliteConnection>,
+}
+
+impl Locked {
+    /// The database of a stack's bridge, not held yet.
+    pub(super) fn of(stack: &Stack) -> Self {
+        Self {
+            file: stack.gatehouse.folder().join("gatehouse.db"),
+            holder: None,
+        }
+    }
 }
 
 impl Break for Locked {
@@ -147,11 +157,7 @@ async fn a_locked_database_loses_nothing() -> Result<()> {
     let stack = Stack::start("database-locked", Options::default()).await?;
     let result = async {
         let chat = Chat::open(&stack, "berta", "+4915100000013").await?;
-        let mut fault = Locked {
-            file: stack.gatehouse.folder().join("gatehouse.db"),
-            holder: None,
-        };
-        outage(&stack, &chat, &mut fault).await
+        outage(&stack, &chat, &mut Locked::of(&stack)).await
     }
     .await;
     explained(&stack, result)
