@@ -20,7 +20,7 @@ use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 use store::{
-    LogId, Millis, Store, inbox, logins as login_rows,
+    Batch, LogId, Millis, Store, inbox, logins as login_rows,
     portals::{self, Portal},
     sends,
 };
@@ -28,14 +28,16 @@ use store::{
 use crate::{
     capabilities::Capabilities,
     catch_up::Gaps,
-    config::Config,
+    config::{Config, Level},
     fading,
     inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
     later::{Later, backoff},
     logins::{Login, Logins},
+    management,
     media::Media,
+    notices,
     passes::Hold,
     receipts::{self, Receipts},
     retries::Answers,
@@ -251,16 +253,41 @@ impl Core {
         crate::reports::wake_all(self).await
     }
 
-    /// Starts all logins that are enlisted.
+    /// Starts all logins that are enlisted and allowed; says how many. The others are told that nothing goes on.
     pub(crate) async fn start_logins(self: &Arc<Self>) -> Result<usize, store::Error> {
         let active = login_rows::in_state(&self.store, login_rows::State::Active).await?;
-        for login in &active {
+        let (blocked, allowed): (Vec<_>, Vec<_>) = active
+            .into_iter()
+            .partition(|login| self.is_blocked(&login.mxid));
+        for login in &allowed {
             self.logins.start(self, &login.mxid);
         }
-        Ok(active.len())
+        if !blocked.is_empty() {
+            let mut batch = Batch::new();
+            for login in &blocked {
+                // Once for each enlistment, however often the bridge starts.
+                let id = format!("blocked {} {}", login.mxid, login.created_ts);
+                let text = management::MAY_LEAVE;
+                notices::note(&mut batch, self.now(), &login.mxid, "", id, text);
+            }
+            self.store.commit(batch).await?;
+            tracing::warn!(
+                count = blocked.len(),
+                "enlisted users who are blocked by [permissions] are not connected"
+            );
+            for login in &blocked {
+                notices::wake(self, &login.mxid, "");
+            }
+        }
+        Ok(allowed.len())
     }
 
-    /// The handle of a login; nothing if its user is not enlisted.
+    /// Whether a user of whom there may be a registration may not use the bridge (any more).
+    pub(crate) fn is_blocked(&self, mxid: &str) -> bool {
+        UserId::parse(mxid).is_ok_and(|user| self.config.level_of(&user) < Level::User)
+    }
+
+    /// The handle of a login; nothing if its user is not enlisted, or may not use the bridge any more.
     ///
     /// # Errors
     ///
@@ -270,10 +297,12 @@ impl Core {
             return Ok(Some(login));
         }
         match login_rows::get(&self.store, mxid).await? {
-            Some(row) if row.state == login_rows::State::Active => Err(Hold {
-                after: Some(STARTING),
-                ..Hold::until("the login is being started")
-            }),
+            Some(row) if row.state == login_rows::State::Active && !self.is_blocked(mxid) => {
+                Err(Hold {
+                    after: Some(STARTING),
+                    ..Hold::until("the login is being started")
+                })
+            }
             _ => Ok(None),
         }
     }

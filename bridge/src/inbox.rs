@@ -1,11 +1,15 @@
 //! The inbox: takes transactions from the homeserver, and hands their events out room by room.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use puppeting::{ToDevice, TransactionKeys};
 use ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId, serde::Raw};
-use store::{Batch, LogId, inbox};
+use store::{Batch, LogId, ghosts, inbox};
 
 use crate::{
     appservice::{RawEphemeral, RawTransaction, SinkError, TransactionSink},
@@ -21,6 +25,10 @@ use crate::{
 const PAGE: u32 = 32;
 /// To-device messages that are handled together.
 const TO_DEVICE: u32 = 500;
+
+/// Ghosts that are made in a minute because somebody looks for them. Nobody says who that is, so it may be anybody: for users
+/// who write to a contact its ghost is made without this limit.
+const LOOKED_FOR: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
 /// Why a transaction is turned away.
 const OVERTAKEN: &str = "a transaction before this one has not come; all come again in their order";
@@ -42,6 +50,10 @@ pub(crate) const WANTED: &[&str] = &[
     "org.matrix.msc3672.beacon_info",
     "m.poll.start",
     "org.matrix.msc3381.poll.start",
+    "m.poll.response",
+    "org.matrix.msc3381.poll.response",
+    "m.poll.end",
+    "org.matrix.msc3381.poll.end",
 ];
 
 /// Whether an event is worth storing. The bridge's own messages come back to it; of its own users only who was invited or
@@ -57,16 +69,33 @@ pub(crate) struct AfterKeys {
 }
 
 /// The bridge as the homeserver sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Intake {
     core: Arc<Core>,
+    /// How many ghosts are still made for those who only look.
+    looked_for: DefaultDirectRateLimiter,
 }
 
 impl Intake {
     /// Takes transactions for `core`.
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self {
+            core,
+            looked_for: RateLimiter::direct(Quota::per_minute(LOOKED_FOR)),
+        }
+    }
+
+    /// The ghost of a number that somebody looks for. One that is there costs nothing, of new ones there are only so many.
+    async fn look_for(&self, phone: &PhoneNumber) -> Result<OwnedUserId, SinkError> {
+        let user = self.core.config.ghost_id(phone);
+        let known = ghosts::get(&self.core.store, user.as_str()).await;
+        if known.map_err(unavailable)?.is_none() && self.looked_for.check().is_err() {
+            return Err(SinkError::Limited);
+        }
+        portals::ghost_of_number(&self.core, phone)
+            .await
+            .map_err(unavailable)
     }
 }
 
@@ -190,9 +219,7 @@ impl TransactionSink for Intake {
         let Some(phone) = self.core.config.phone_of(user) else {
             return Ok(*user == *self.core.bot);
         };
-        portals::ghost_of_number(&self.core, &phone)
-            .await
-            .map_err(unavailable)?;
+        self.look_for(&phone).await?;
         Ok(true)
     }
 
@@ -202,10 +229,7 @@ impl TransactionSink for Intake {
     }
 
     async fn contact(&self, phone: &PhoneNumber) -> Result<Option<OwnedUserId>, SinkError> {
-        let ghost = portals::ghost_of_number(&self.core, phone)
-            .await
-            .map_err(unavailable)?;
-        Ok(Some(ghost))
+        self.look_for(phone).await.map(Some)
     }
 
     async fn ready(&self) -> bool {

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gatekeeper::{assumed, connection::QueryError};
-use puppeting::HttpError;
 use ruma::{OwnedRoomId, UserId};
 use serde::{Deserialize, Serialize};
 use store::{
@@ -21,7 +20,7 @@ use crate::{
     core::Core,
     management, media,
     notices::{self, Notice},
-    passes::Hold,
+    passes::{Hold, gone},
     quarantine::{self, Listed, Selection},
 };
 
@@ -180,6 +179,10 @@ async fn end(
 async fn delete_there(core: &Arc<Core>, mxid: &str, since: Millis) -> Result<bool, Hold> {
     let asked = match core.logins.get(mxid) {
         Some(login) => login.connection.query(assumed::delete_account()).await,
+        // They may not use the bridge, but they may leave.
+        None if core.is_blocked(mxid) => {
+            crate::logins::ask_once(core, mxid, assumed::delete_account()).await
+        }
         None => Err(QueryError::NotConnected),
     };
     match asked {
@@ -261,15 +264,7 @@ async fn leave(core: &Arc<Core>, portal: &Portal) -> Result<(), Hold> {
         return Ok(());
     };
     if portal.bot_joined {
-        gone(core.bot_puppet().await?.leave(&room).await)?;
+        gone(core.bot_puppet().await?.leave(&room, None).await)?;
     }
-    gone(core.ghost(&portal.ghost).await?.leave(&room).await)
-}
-
-/// Who cannot leave a room is not in it.
-fn gone(left: Result<(), HttpError>) -> Result<(), Hold> {
-    match left {
-        Err(error) if error.is_retryable() => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    gone(core.ghost(&portal.ghost).await?.leave(&room, None).await)
 }

@@ -10,8 +10,9 @@ use std::{
 use futures_util::FutureExt as _;
 use gatekeeper::{
     assumed,
-    connection::{Connection, Event},
+    connection::{Connection, Event, QueryError},
     profile::{FailureClass, RefusalClass},
+    stanza::Node,
     stanzas::{Receipt, ReceiptKind, RetryReceipt, ServerAck},
 };
 use store::{Batch, LogId, logins, messages, outbox};
@@ -63,8 +64,11 @@ impl Logins {
             .cloned()
     }
 
-    /// Starts a login that is enlisted; one that runs already is left alone.
+    /// Starts a login that is enlisted; one that runs already is left alone, and so is one whose user may not use the bridge.
     pub(crate) fn start(&self, core: &Arc<Core>, mxid: &str) {
+        if core.is_blocked(mxid) {
+            return;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(mxid) {
             return;
@@ -116,6 +120,32 @@ impl Logins {
         };
         futures_util::future::join_all(all.iter().map(|login| login.connection.stop())).await;
     }
+}
+
+/// Connects a login that does not run, for one question. What else comes over the connection is not taken: the gatekeeper
+/// keeps it.
+///
+/// # Errors
+///
+/// When the first attempt to connect fails, and what comes of the question.
+pub(crate) async fn ask_once(
+    core: &Arc<Core>,
+    mxid: &str,
+    question: Node,
+) -> Result<Node, QueryError> {
+    let credentials = Arc::new(LoginCredentials::new(core.clone(), mxid));
+    let (connection, mut events) = Connection::spawn(core.connection_config(mxid), credentials);
+    let answer = loop {
+        match events.recv().await {
+            Some(Event::Connected(_)) => break connection.query(question).await,
+            Some(Event::Disconnected { .. } | Event::LoginRefused(_)) | None => {
+                break Err(QueryError::NotConnected);
+            }
+            Some(_) => {}
+        }
+    };
+    connection.stop().await;
+    answer
 }
 
 /// Follows one login's connection.

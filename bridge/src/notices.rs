@@ -16,6 +16,18 @@ use crate::{
     passes::Hold,
 };
 
+/// What a sender is told for whom nobody is enlisted.
+const NOT_JOINED: &str =
+    "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
+
+/// Why there is no login for a user, as the end of a sentence without its full stop.
+pub(crate) fn why_no_login(core: &Core, login: &str) -> &'static str {
+    if core.is_blocked(login) {
+        return "whoever runs this server does not let you use this bridge";
+    }
+    NOT_JOINED
+}
+
 /// Why a message did not go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -35,10 +47,12 @@ pub(crate) enum Reason {
     Unanswered,
     /// The bridge failed at it, and has set it aside.
     SetAside,
+    /// The bridge has no room for its file.
+    Full,
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unsupported,
         Self::NoKey,
         Self::Refused,
@@ -47,6 +61,7 @@ impl Reason {
         Self::NotJoined,
         Self::Unanswered,
         Self::SetAside,
+        Self::Full,
     ];
 
     /// The word in the database.
@@ -60,6 +75,7 @@ impl Reason {
             Self::NotJoined => "not_joined",
             Self::Unanswered => "unanswered",
             Self::SetAside => "set_aside",
+            Self::Full => "full",
         }
     }
 
@@ -99,8 +115,17 @@ impl<'a> Notice<'a> {
 
     /// Nobody is enlisted for the sender.
     pub(crate) fn not_joined(event_id: &'a str) -> Self {
-        let why = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
-        Self::failed(event_id, Reason::NotJoined, why)
+        Self::failed(event_id, Reason::NotJoined, NOT_JOINED)
+    }
+
+    /// Nobody is connected for the sender: not enlisted, or not allowed to be.
+    pub(crate) fn no_login(event_id: &'a str, core: &Core, login: &str) -> Self {
+        Self::failed(event_id, Reason::NotJoined, why_no_login(core, login))
+    }
+
+    /// There is no room for a message's file at present.
+    pub(crate) fn full(event_id: &'a str, why: &str) -> Self {
+        Self::failed(event_id, Reason::Full, why)
     }
 
     /// The bridge failed at a message again and again.

@@ -114,6 +114,13 @@ pub(crate) async fn handle(
                 send(core, portal, std::mem::take(&mut ready), done).await?;
                 refuse(core, portal, &event, text).await?;
             }
+            Ok(Read::Full(text)) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
+                let mut batch = Batch::new();
+                inbox::done(&mut batch, event.seq);
+                notices::post(core, portal, Notice::full(&event.event_id, &text), batch).await?;
+            }
             Ok(Read::NoKey(withheld)) => {
                 let done = std::mem::take(&mut done);
                 send(core, portal, std::mem::take(&mut ready), done).await?;
@@ -341,7 +348,8 @@ async fn without_login(
     for message in ready {
         let mut done = Batch::new();
         inbox::done(&mut done, message.seq);
-        notices::post(core, portal, Notice::not_joined(&message.event_id), done).await?;
+        let notice = Notice::no_login(&message.event_id, core, &portal.login);
+        notices::post(core, portal, notice, done).await?;
     }
     Ok(())
 }

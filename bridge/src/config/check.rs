@@ -167,6 +167,8 @@ impl Config {
         problems.at_least_one("media.transfers", media.transfers);
         problems.at_least_one("media.transfers_per_login", media.transfers_per_login);
         problems.at_least_one("media.downloads", media.downloads);
+        let per_login = usize::try_from(media.bytes_per_login).unwrap_or(usize::MAX);
+        problems.at_least_one("media.bytes_per_login", per_login);
         problems.at_least_one(
             "gatekeeper.profile.media.retention_days",
             self.gatekeeper.profile.media.retention_days as usize,

@@ -84,6 +84,8 @@ pub(crate) enum Read {
     Composed(Composed),
     /// It cannot go: the sender is told why.
     Refused(String),
+    /// There is no room for its file at present: the sender is told, and can send it again later.
+    Full(String),
     /// It is about an event that waits for its room key: it waits behind that one.
     Behind,
     /// It asks for a file that is missing in the room.
@@ -324,7 +326,9 @@ pub(super) async fn again(
     };
     let parts = match compose(core, portal, event).await? {
         Read::Composed(composed) => composed.parts,
-        Read::Behind | Read::Asks(_) | Read::Refused(_) | Read::NoKey(_) => return Ok(None),
+        Read::Behind | Read::Asks(_) | Read::Refused(_) | Read::Full(_) | Read::NoKey(_) => {
+            return Ok(None);
+        }
     };
     let found = parts
         .into_iter()

@@ -98,6 +98,16 @@ async fn refused(chat: &Chat) -> Result<()> {
             "polls and votes do not go",
         ),
         (
+            "org.matrix.msc3381.poll.response",
+            json!({"m.relates_to": {"rel_type": "m.reference", "event_id": "$poll"}, "org.matrix.msc3381.poll.response": {"answers": ["1"]}}),
+            "polls and votes do not go",
+        ),
+        (
+            "m.poll.end",
+            json!({"m.relates_to": {"rel_type": "m.reference", "event_id": "$poll"}, "m.poll.end": {}}),
+            "polls and votes do not go",
+        ),
+        (
             "m.call.invite",
             json!({"call_id": "1", "version": "1", "lifetime": 1, "offer": {"type": "offer", "sdp": ""}}),
             "does not ring",
@@ -109,8 +119,13 @@ async fn refused(chat: &Chat) -> Result<()> {
         ),
     ];
     for (kind, content, told) in events {
-        client.send_event(room, kind, content).await?;
-        chat.told(told).await?;
+        let event = client.send_event(room, kind, content).await?;
+        let notice = client.wait_for(room, &format!("a word about {kind}"), |each| {
+            each.sender == chat.bot && each.answers() == Some(&*event)
+        });
+        let notice = notice.await?;
+        let body = notice.body().unwrap_or_default();
+        assert!(body.contains(told), "{kind}: {body}");
     }
     client
         .send_plain(

@@ -70,6 +70,85 @@ async fn limits(stack: &Stack) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_user_has_so_much_room_and_gets_it_back() -> Result<()> {
+    let options = Options {
+        gatehouse: with_media(&[("GATEHOUSE_MEDIA__BYTES_PER_LOGIN", "1000000")]),
+        ..Options::default()
+    };
+    let stack = Stack::start("media-quota", options).await?;
+    quota(&stack).await.map_err(|error| stack.explain(error))
+}
+
+impl Chat {
+    /// Sends a file of such a size.
+    async fn send_file(&self, size: u64, seed: &str) -> Result<(String, String)> {
+        let file = self.client.upload_generated(size, seed).await?;
+        let info = json!({ "mimetype": "application/x-thing" });
+        let content = attached("m.file", "x.bin", &file, info);
+        Ok((self.send("m.room.message", content).await?, file.sha256))
+    }
+
+    /// Waits for the status of an event and gives its message.
+    async fn failed(&self, event: &str) -> Result<String> {
+        let status = self
+            .client
+            .wait_for(&self.room, "its status", |each| {
+                each.kind == "com.beeper.message_send_status"
+                    && each.relates("m.reference", event)
+                    && each.content["status"] != "PENDING"
+            })
+            .await?;
+        assert_eq!(status.content["status"], "FAIL_RETRIABLE");
+        let message = status.content["message"].as_str().unwrap_or_default();
+        Ok(message.to_owned())
+    }
+}
+
+async fn quota(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "quentin", "+4915140000006").await?;
+    let (first, sha256) = chat.send_file(600_000, "first").await?;
+    chat.file_on_phone("the first", &sha256).await?;
+    let (second, _) = chat.send_file(500_000, "second").await?;
+    let why = chat.failed(&second).await?;
+    assert!(
+        why.contains("all the room that this bridge gives you, 976.6 KiB"),
+        "{why}"
+    );
+    // Others have room of their own.
+    let other = Chat::open(stack, "quirin", "+4915140000007").await?;
+    let (_, sha256) = other.send_file(500_000, "other").await?;
+    other.file_on_phone("another's", &sha256).await?;
+
+    chat.client.redact(&chat.room, &first).await?;
+    let folder = stack.gatehouse.folder().join("media");
+    wait::until("the first to be deleted", PATIENCE, || async {
+        Ok((std::fs::read_dir(&folder)?.count() == 1).then_some(()))
+    })
+    .await?;
+    let (_, sha256) = chat.send_file(500_001, "again").await?;
+    chat.file_on_phone("what has room now", &sha256).await?;
+
+    // A disk that is nearly full.
+    stack.gatehouse.stop().await?;
+    let config = stack.gatehouse.folder().join("config.toml");
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(
+        &config,
+        format!("{text}\n[media]\nfree_bytes = {}\n", i64::MAX),
+    )?;
+    stack.gatehouse.start().await?;
+    let (third, _) = other.send_file(1_000, "third").await?;
+    let why = other.failed(&third).await?;
+    assert!(why.contains("disk is nearly full"), "{why}");
+    other.client.send(&other.room, "and this goes").await?;
+    other
+        .phone
+        .wait_for_text(&other.me, "and this goes")
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
 async fn a_large_file_does_not_fill_the_memory() -> Result<()> {
     /// Bytes of memory that a file may take, however large it is.
     const MOST: u64 = 64 << 20;

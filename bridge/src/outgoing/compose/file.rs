@@ -9,7 +9,7 @@ use store::{Batch, portals::Portal};
 use super::{Composed, Event, Part, Read, quote};
 use crate::{
     core::Core,
-    media::{self, Read as Hosted},
+    media::{self, Read as Hosted, Unsent},
     passes::Hold,
     translate::{Refusal, media::Attachment},
 };
@@ -28,7 +28,8 @@ pub(super) async fn compose(
     };
     let mut body = match media::host(core, portal, event.id, &attachment).await? {
         Hosted::Ready { file, thumbnail } => attachment.body(file, thumbnail),
-        Hosted::Refused(why) => return Ok(Read::Refused(why)),
+        Hosted::Refused(Unsent::Never(why)) => return Ok(Read::Refused(why)),
+        Hosted::Refused(Unsent::Full(why)) => return Ok(Read::Full(why)),
     };
     let answered = answered(content).filter(|answered| *answered != event.id);
     if let Some(answered) = answered {
