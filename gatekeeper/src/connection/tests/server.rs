@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -81,7 +80,7 @@ pub(super) struct Memory {
 
 #[async_trait]
 impl Transport for Memory {
-    async fn open(&self, _client: Option<IpAddr>) -> Result<Channel, TransportError> {
+    async fn open(&self) -> Result<Channel, TransportError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         let (client, server) = tokio::io::duplex(64 * 1024);
         self.servers
@@ -94,7 +93,6 @@ impl Transport for Memory {
 /// Credentials that can be changed.
 pub(super) struct Account {
     pub(super) routing: Mutex<Option<Vec<u8>>>,
-    pub(super) client_address: Option<IpAddr>,
 }
 
 #[async_trait]
@@ -106,7 +104,6 @@ impl CredentialsProvider for Account {
             token: "header.claims.signature".to_owned(),
             routing_info: self.routing.lock().await.clone(),
             enable_read_receipts: true,
-            client_address: self.client_address,
         })
     }
 }
@@ -170,7 +167,6 @@ impl Rig {
         configure(&mut config);
         let account = Arc::new(Account {
             routing: Mutex::new(None),
-            client_address: None,
         });
         let (connection, events) = Connection::spawn(config, account.clone());
         Self {
