@@ -42,6 +42,7 @@ pub mod public;
 pub mod quarantine;
 mod receipts;
 pub mod registration;
+mod replays;
 mod reports;
 mod retries;
 pub mod run;

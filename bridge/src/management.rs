@@ -24,6 +24,7 @@ use crate::{
     leaving::{self, Departure},
     passes::Hold,
     portals, posting, receipts,
+    replays::Key,
 };
 
 /// Between two attempts to do what a user asked for.
@@ -40,7 +41,7 @@ pub(crate) async fn handle(
     for event in events {
         let mut done = Batch::new();
         inbox::done(&mut done, event.seq);
-        let text = match read(core, room, &event).await? {
+        let text = match read(core, room, &event, &mut done).await? {
             Some(text) => text,
             None => {
                 core.store.commit(done).await?;
@@ -97,11 +98,12 @@ async fn put_off(
     Ok(hold)
 }
 
-/// The text of an event that is for the bot; nothing if it is not.
+/// The text of an event that is for the bot; nothing if it is not. What is to be remembered of it goes into `done`.
 async fn read(
     core: &Arc<Core>,
     room: &RoomId,
     event: &inbox::Event,
+    done: &mut Batch,
 ) -> Result<Option<String>, Hold> {
     let Ok(sender) = UserId::parse(&event.sender) else {
         return Ok(None);
@@ -116,7 +118,14 @@ async fn read(
     let raw = match event.kind.as_str() {
         "m.room.message" => raw,
         "m.room.encrypted" => match bot.decrypt(room, raw.cast_ref_unchecked()).await {
-            Ok(decrypted) => decrypted.raw,
+            Ok(decrypted) => {
+                let key = Key::of(&decrypted);
+                if key.is_of_another(core, &event.event_id).await? {
+                    return Ok(None);
+                }
+                key.remember(done, core, &event.event_id);
+                decrypted.raw
+            }
             Err(DecryptError::MissingKey { .. }) => {
                 core.sweep_soon(core.bot.as_str());
                 // A command that nobody could read for a minute is forgotten; its sender writes it again.

@@ -5,7 +5,7 @@
 
 mod compose;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use gatekeeper::{
     message::{self, Body},
@@ -72,13 +72,22 @@ pub(crate) async fn handle(
     describe::keep_up(core, portal).await?;
     let mut ready = Vec::new();
     let mut done = Batch::new();
+    // Those whose commit is still to come.
+    let mut keys = HashSet::new();
     for event in events {
         // What is about another message has to find that one written down.
         if is_about(&event) {
             let done = std::mem::take(&mut done);
             send(core, portal, std::mem::take(&mut ready), done).await?;
         }
-        match read(core, portal, &event).await {
+        let mut found = read(core, portal, &event).await;
+        if let Ok(Read::Composed(composed)) = &found
+            && let Some(key) = &composed.key
+            && !keys.insert(key.clone())
+        {
+            found = Ok(Read::replay());
+        }
+        match found {
             Ok(Read::Composed(composed)) if composed.parts.is_empty() => {
                 done.append(composed.also);
                 inbox::done(&mut done, event.seq);

@@ -352,6 +352,7 @@ async fn prune(core: &Core) {
     prune::transactions(&mut batch, before);
     prune::messages(&mut batch, before);
     prune::undecryptable(&mut batch, before);
+    prune::megolm_indexes(&mut batch, before);
     prune::reports(&mut batch, before);
     prune::quarantine(&mut batch, before);
     let room_keys = before.min(now.saturating_sub(ROOM_KEYS_MS));
@@ -392,6 +393,14 @@ async fn stop(core: &Arc<Core>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_that_ends_is_named_with_its_cause() {
+        let broken = Ok(Err(io::Error::other("no more")));
+        let ended = ListenerEnded::new("public.listen", broken);
+        let text = crate::cli::chain(&ended);
+        assert_eq!(text, "the listener of public.listen has ended: no more");
+    }
 
     #[tokio::test]
     async fn a_lost_key_is_not_replaced() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatekeeper::message::Body;
 use serde_json::Value;
-use store::{Batch, portals::Portal};
+use store::portals::Portal;
 
 use super::{Composed, Event, Part, Read, quote};
 use crate::{
@@ -39,7 +39,7 @@ pub(super) async fn compose(
     let parts = [Some(body), after].into_iter().flatten();
     Ok(Read::Composed(Composed {
         parts: parts.map(Part::message).collect(),
-        also: Batch::new(),
+        ..Composed::default()
     }))
 }
 
