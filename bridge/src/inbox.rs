@@ -29,6 +29,8 @@ const TO_DEVICE: u32 = 500;
 /// Ghosts that are made in a minute because somebody looks for them. Nobody says who that is, so it may be anybody: for users
 /// who write to a contact its ghost is made without this limit.
 const LOOKED_FOR: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// How many of them at once.
+const LOOKED_FOR_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Why a transaction is turned away.
 const OVERTAKEN: &str = "a transaction before this one has not come; all come again in their order";
@@ -82,7 +84,9 @@ impl Intake {
     pub fn new(core: Arc<Core>) -> Self {
         Self {
             core,
-            looked_for: RateLimiter::direct(Quota::per_minute(LOOKED_FOR)),
+            looked_for: RateLimiter::direct(
+                Quota::per_minute(LOOKED_FOR).allow_burst(LOOKED_FOR_AT_ONCE),
+            ),
         }
     }
 

@@ -111,7 +111,7 @@ async fn quota(stack: &Stack) -> Result<()> {
     let (second, _) = chat.send_file(500_000, "second").await?;
     let why = chat.failed(&second).await?;
     assert!(
-        why.contains("all the room that this bridge gives you, 976.6 KiB"),
+        why.contains("all the room that this bridge gives you, 977 KiB"),
         "{why}"
     );
     // Others have room of their own.
