@@ -27,9 +27,9 @@ use store::{
 
 use crate::{
     capabilities::Capabilities,
-    catch_up::Gaps,
     config::Config,
     fading,
+    gaps::Gaps,
     inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
@@ -116,7 +116,7 @@ pub struct Core {
     crowded: Mutex<HashMap<(String, String), OwnedRoomId>>,
     /// Since when an event waits, by a clock that does not jump.
     since: moka::sync::Cache<String, Instant>,
-    /// When the last message from WhatsApp came.
+    /// When the last message came.
     last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
     /// What may wait behind messages.
@@ -503,16 +503,23 @@ impl Core {
         LogId::of(id)
     }
 
-    /// The time of a message from WhatsApp that comes now: the present, but later than that of the one before.
+    /// The time of a message that comes now: the present, but later than that of the one before.
     pub(crate) fn arrival(&self) -> Millis {
+        self.arrivals(1)
+    }
+
+    /// The time of the first of so many messages that come now; each is a millisecond later than the one before it.
+    pub(crate) fn arrivals(&self, count: usize) -> Millis {
         let now = self.now();
+        let others = i64::try_from(count).map_or(0, |count| count.max(1) - 1);
+        let first = |last: Millis| now.max(last.saturating_add(1));
         let before = self
             .last_arrival
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(now.max(last.saturating_add(1)))
+                Some(first(last).saturating_add(others))
             })
             .unwrap_or_default();
-        now.max(before.saturating_add(1))
+        first(before)
     }
 
     /// The present time.

@@ -1,6 +1,6 @@
 //! The inbox: takes transactions from the homeserver, and hands their events out room by room.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use puppeting::{ToDevice, TransactionKeys};
@@ -54,6 +54,21 @@ pub(crate) fn is_wanted(core: &Core, sender: &UserId, kind: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct AfterKeys {
     rooms: Mutex<Vec<OwnedRoomId>>,
+}
+
+impl AfterKeys {
+    /// Has these rooms worked on after the next pass over the keys.
+    pub(crate) fn add(&self, rooms: Vec<OwnedRoomId>) {
+        self.lock().extend(rooms);
+    }
+
+    fn take(&self) -> Vec<OwnedRoomId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<OwnedRoomId>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The bridge as the homeserver sees it.
@@ -133,46 +148,49 @@ impl TransactionSink for Intake {
                 body: message.json.get().to_owned(),
             })
             .collect();
+        if !body.events.is_empty() {
+            core.gaps
+                .counted_keys(!body.crypto.one_time_key_counts.is_empty());
+        }
         let device_changes = devices::worth_keeping(core, body.crypto);
         let ephemeral = body.ephemeral;
         let keys = !to_device.is_empty() || device_changes.is_some();
         let mut transaction = inbox::Transaction {
             hs: core.server.to_string(),
             txn_id,
-            received_ts: core.now(),
+            received_ts: 0,
             events,
+            held: false,
             to_device,
             device_changes,
         };
-        let turned_away = core.gaps.turns_away(number);
-        if turned_away {
-            // Its events come again, the rest of it does not.
-            transaction.txn_id.push_str(" without events");
-            transaction.events.clear();
-            rooms.clear();
-        }
-        let accepted = {
+        let turned_away = {
             let _turn = core.intake.lock().await;
+            let turned_away = core.gaps.turns_away(number);
+            if turned_away {
+                // Its events come again, the rest of it does not.
+                transaction.txn_id.push_str(" without events");
+                transaction.events.clear();
+            }
+            transaction.received_ts = core.arrivals(transaction.events.len());
+            transaction.held = core.gaps.is_possible();
+            if turned_away || transaction.held {
+                rooms.clear();
+            }
             let accepted = failpoints::around!(
                 "transaction.commit",
                 inbox::accept(&core.store, transaction).await
             );
             accepted.map_err(|error| {
-                core.gaps.failed();
+                core.gaps.likely();
                 unavailable(error)
-            })?
+            })?;
+            turned_away
         };
-        if !turned_away && accepted == inbox::Accepted::New {
-            core.gaps.numbered(number);
-        }
         fleeting(core, ephemeral);
         if keys {
             // The keys come first: the events may need them.
-            core.after_keys
-                .rooms
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(rooms);
+            core.after_keys.add(rooms);
             core.wake(Wake::Keys);
         } else {
             for room in rooms {
@@ -180,7 +198,6 @@ impl TransactionSink for Intake {
             }
         }
         if turned_away {
-            core.gaps.failed();
             return Err(SinkError::Unavailable(OVERTAKEN.into()));
         }
         Ok(())
@@ -324,13 +341,7 @@ async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) ->
 /// Hands room keys and device lists to the devices they are for, then wakes the rooms that came with them.
 pub(crate) async fn keys_pass(core: &Arc<Core>) {
     loop {
-        let rooms = std::mem::take(
-            &mut *core
-                .after_keys
-                .rooms
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let rooms = core.after_keys.take();
         if let Err(hold) = keys(core).await {
             tracing::warn!(reason = %hold.reason, "room keys wait");
             core.later

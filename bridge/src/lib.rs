@@ -19,6 +19,7 @@ mod devices;
 mod directory;
 mod enlistment;
 mod fading;
+mod gaps;
 mod ids;
 pub mod inbox;
 mod incoming;

@@ -32,6 +32,8 @@ use crate::{
 const WAITING: usize = 10_000;
 /// Messages in one receipt.
 const AT_ONCE: u32 = 500;
+/// Messages whose receipts are told again after a start, by their age in milliseconds.
+const RECENT_MS: Millis = 24 * 3600 * 1000;
 /// Before the next attempt when a neighbour does not answer.
 const PAUSE: Duration = Duration::from_secs(15);
 
@@ -40,6 +42,9 @@ const PAUSE: Duration = Duration::from_secs(15);
 pub(crate) struct Receipts {
     /// By room: the events that people have read, with who read them.
     waiting: Mutex<HashMap<OwnedRoomId, Vec<Read>>>,
+    /// By room: the last event that its user has read, if it is none that the bridge knows. It may be one whose id is still to be
+    /// written down.
+    early: moka::sync::Cache<OwnedRoomId, Read>,
     /// The event up to which a room's ghost was last said to have read.
     told: moka::sync::Cache<OwnedRoomId, String>,
 }
@@ -49,19 +54,22 @@ pub(crate) struct Receipts {
 struct Read {
     user: OwnedUserId,
     event: OwnedEventId,
+    /// When, as the homeserver says.
+    ts: i64,
 }
 
 impl Default for Receipts {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
+            early: moka::sync::Cache::new(WAITING as u64),
             told: moka::sync::Cache::new(10_000),
         }
     }
 }
 
 impl Receipts {
-    /// Takes an `m.receipt` event out of a transaction. Does not wait.
+    /// Takes an `m.receipt` event, out of a transaction or of a look through the rooms. Does not wait.
     pub(crate) fn take(&self, core: &Core, room: OwnedRoomId, event: &RawValue) {
         let reads: Vec<Read> = public_reads(event)
             .into_iter()
@@ -77,11 +85,35 @@ impl Receipts {
             }
             let known = waiting.entry(room.clone()).or_default();
             for read in reads {
+                // The two ways may cross.
+                if known
+                    .iter()
+                    .any(|other| other.user == read.user && other.ts > read.ts)
+                {
+                    continue;
+                }
                 known.retain(|other| other.user != read.user);
                 known.push(read);
             }
         }
         core.wake(Wake::Read(room));
+    }
+
+    /// Whether all that was taken has been handled, or is about to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.is_empty()
+    }
+
+    /// Events of a room have been written down: one of them may have been read before.
+    pub(crate) fn posted(&self, core: &Core, room: &RoomId, events: &[String]) {
+        let Some(read) = self.early.get(room) else {
+            return;
+        };
+        if events.iter().any(|event| *event == read.event.as_str()) {
+            self.put_back(room, read);
+            core.wake(Wake::Read(room.to_owned()));
+        }
     }
 
     fn taken(&self, room: &RoomId) -> Vec<Read> {
@@ -118,19 +150,19 @@ fn public_reads(event: &RawValue) -> Vec<Read> {
     let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
         return Vec::new();
     };
-    let mut reads: Vec<(i64, Read)> = event
+    let mut reads: Vec<Read> = event
         .content
         .into_iter()
         .flat_map(|(event, kinds)| {
             kinds.read.into_iter().map(move |(user, details)| {
-                let event = event.clone();
-                (details.ts, Read { user, event })
+                let (event, ts) = (event.clone(), details.ts);
+                Read { user, event, ts }
             })
         })
         .collect();
     // The latest of a user counts.
-    reads.sort_by_key(|(ts, _)| *ts);
-    reads.into_iter().map(|(_, read)| read).collect()
+    reads.sort_by_key(|read| read.ts);
+    reads
 }
 
 /// Handles the receipts of a room.
@@ -152,22 +184,25 @@ async fn read_up_to(core: &Arc<Core>, room: &RoomId, read: &Read) -> Result<(), 
     if read.user.as_str() != portal.login {
         return Ok(());
     }
-    match moment_of(core, &portal, room, &read.event).await? {
+    // Noted first: it may be written down while it is looked for.
+    core.receipts.early.insert(room.to_owned(), read.clone());
+    if let Some(moment) = known_moment(core, room, &read.event).await? {
+        core.receipts.early.invalidate(room);
+        return mark(core, &portal, room, moment).await;
+    }
+    match moment_before(core, &portal, room, &read.event).await? {
         Some(moment) => mark(core, &portal, room, moment).await,
         None => Ok(()),
     }
 }
 
-/// When the bridge had the last bridged message at or before an event.
-async fn moment_of(
+/// When the bridge had the last bridged message before an event that is none.
+async fn moment_before(
     core: &Arc<Core>,
     portal: &Portal,
     room: &RoomId,
     event: &EventId,
 ) -> Result<Option<Millis>, Hold> {
-    if let Some(moment) = known_moment(core, room, event).await? {
-        return Ok(Some(moment));
-    }
     // A notice, a status, an edit, a reaction: what stands before it counts.
     let ghost = core.ghost(&portal.ghost).await?;
     let before = match ghost.events_before(room, event).await {
@@ -245,6 +280,15 @@ async fn mark(core: &Arc<Core>, portal: &Portal, room: &RoomId, until: Millis) -
     }
     if let Some(login) = core.logins.get(&portal.login) {
         login.deliver();
+    }
+    Ok(())
+}
+
+/// Has ghosts mark what their contacts have read of the last day's messages: the last time that may have been cut short.
+pub(crate) async fn wake_all(core: &Core) -> Result<(), store::Error> {
+    let since = core.now().saturating_sub(RECENT_MS);
+    for (login, peer) in messages::read_chats(&core.store, since).await? {
+        core.wake(Wake::Seen(login, peer));
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ use crate::{
     outages,
     passes::Hold,
     public::{self, Keys, Public, PushSink},
+    receipts,
     registration::Registration,
     serve::{listen, serve},
     tokens, watch,
@@ -184,7 +185,9 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     let http = client::client()?;
     let profile = config.gatekeeper.profile.clone();
     let media = Media::open(&config).await?;
-    Ok(Core::new(config, store, puppets, profile, http, media))
+    let core = Core::new(config, store, puppets, profile, http, media);
+    catch_up::remember(&core).await?;
+    Ok(core)
 }
 
 /// Opens the database; one that is not up yet is waited for.
@@ -303,6 +306,7 @@ async fn start_matrix(core: Arc<Core>) {
 async fn greet(core: &Arc<Core>) -> Result<(), Hold> {
     core.bot_puppet().await?;
     core.wake_all().await?;
+    receipts::wake_all(core).await?;
     core.puppets.ping(None).await?;
     Ok(())
 }

@@ -18,7 +18,10 @@ use store::{
 };
 use tracing::debug;
 
-pub use self::{catching_up::Said, sweeping::SweepResult};
+pub use self::{
+    catching_up::{Said, SaidIn},
+    sweeping::SweepResult,
+};
 use crate::{
     Homeserver, HomeserverConfig, HttpError, KeySharing, Puppet, PuppetError,
     device_lists::DeviceListLog,

@@ -70,10 +70,21 @@ fn is_join(event: &Raw<AnySyncTimelineEvent>, user: &UserId) -> bool {
 pub struct Said {
     /// Where the next reading goes on.
     pub next: String,
-    /// Events by room, oldest first. They may lack their `room_id`.
-    pub rooms: Vec<(OwnedRoomId, Vec<Raw<AnySyncTimelineEvent>>)>,
+    /// What was said, by room.
+    pub rooms: Vec<SaidIn>,
     /// `m.receipt` events by room.
     pub receipts: Vec<(OwnedRoomId, Raw<AnySyncEphemeralRoomEvent>)>,
+}
+
+/// What was said in a room.
+#[derive(Debug)]
+pub struct SaidIn {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Events, oldest first. They may lack their `room_id`.
+    pub events: Vec<Raw<AnySyncTimelineEvent>>,
+    /// How many of them, from the first on, were said before the user joined, and so to others.
+    pub to_others: usize,
 }
 
 impl Puppets {
@@ -120,9 +131,12 @@ impl Puppets {
             receipts.extend(read.into_iter().map(|event| (room.clone(), event)));
             if let Some(since) = since {
                 let events = self.whole(user, &room, joined, since, &timeline).await?;
-                if !events.is_empty() {
-                    rooms.push((room, events));
-                }
+                let join = events.iter().rposition(|event| is_join(event, user));
+                rooms.push(SaidIn {
+                    room,
+                    events,
+                    to_others: join.map_or(0, |at| at + 1),
+                });
             }
         }
         Ok(Said {
@@ -170,10 +184,6 @@ impl Puppets {
             .map(Raw::<AnyTimelineEvent>::cast_unchecked)
             .collect();
         events.extend(joined.timeline.events);
-        // A room that was joined meanwhile comes with what was said in it before: that was for others.
-        if let Some(joined) = events.iter().rposition(|event| is_join(event, user)) {
-            events.drain(..=joined);
-        }
         Ok(events)
     }
 }
