@@ -6,10 +6,7 @@
 //!
 //! That a deleted message was skipped is remembered: in a transaction it may still come as it was written, behind its deletion.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use failpoints::Breakage;
 use puppeting::SaidIn;
@@ -77,28 +74,41 @@ struct Looks<'a> {
 impl Looks<'_> {
     async fn until_one_succeeds(&mut self) {
         let core = self.core;
+        let impatience = async {
+            loop {
+                tokio::time::sleep(PATIENCE).await;
+                if core.gaps.is_possible()
+                    && let Err(hold) = give_up(core).await
+                {
+                    tracing::warn!(reason = %hold.reason, "what is held stays held");
+                }
+            }
+        };
+        tokio::select! {
+            () = self.attempts() => {}
+            () = impatience => {}
+        }
+    }
+
+    async fn attempts(&mut self) {
+        let core = self.core;
         let mut attempts = 0;
-        let mut begin = Instant::now();
         while let Err(hold) = self.look().await {
             let mut delay = hold
                 .after
                 .unwrap_or_else(|| crate::later::backoff(attempts));
-            attempts += 1;
             if core.gaps.is_possible() {
                 delay = delay.min(PAUSE);
             }
-            if !delay.is_zero() {
-                tracing::warn!(reason = %hold.reason, ?delay, "the rooms cannot be looked through; tried again");
+            if attempts == 0 && !delay.is_zero() {
+                tracing::warn!(reason = %hold.reason, "the rooms cannot be looked through; tried again and again");
+            } else {
+                tracing::debug!(reason = %hold.reason, ?delay, "the rooms cannot be looked through");
             }
+            attempts += 1;
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = core.gaps.sign() => {}
-            }
-            if begin.elapsed() > PATIENCE && core.gaps.is_possible() {
-                begin = Instant::now();
-                if let Err(hold) = give_up(core).await {
-                    tracing::warn!(reason = %hold.reason, "what is held stays held");
-                }
             }
         }
     }
@@ -108,6 +118,7 @@ impl Looks<'_> {
     async fn look(&mut self) -> Result<(), Hold> {
         let core = self.core;
         if failpoints::is_broken(Breakage::EarlyAnswers) {
+            core.gaps.answered(core.gaps.signs());
             return give_up(core).await;
         }
         let since = match &self.since {
@@ -119,7 +130,7 @@ impl Looks<'_> {
         let signs = core.gaps.signs();
         let said = core
             .puppets
-            .said_since(&core.bot, WANTED, since.as_deref())
+            .said_since(&core.bot, WANTED, since.as_deref(), core.now())
             .await?;
         let rooms = said.rooms.iter().map(|said| timeline(core, said)).collect();
         let mut batch = Batch::new();
@@ -160,6 +171,13 @@ async fn give_up(core: &Arc<Core>) -> Result<(), Hold> {
     let _turn = core.intake.lock().await;
     let signs = core.gaps.signs();
     let placed = inbox::place(&core.store, Batch::new(), Vec::new(), || core.arrival()).await?;
+    if !placed.rooms.is_empty() {
+        let rooms = placed.rooms.len();
+        tracing::warn!(
+            rooms,
+            "what is held goes as it came: the rooms cannot be looked through"
+        );
+    }
     if !core.puppets.homeserver().is_away() {
         core.gaps.answered(signs);
     }

@@ -137,14 +137,18 @@ impl Gaps {
 
     /// A transaction with events is there; whether it says how many keys there are.
     ///
-    /// Synapse says so in each, but for those that it sends again after one failed, of which it keeps only the events. The receipts
-    /// of the time in between it has dropped.
+    /// Synapse says so in each, but for those that it sends again after one failed or after a restart, of which it keeps only
+    /// the events. Receipts of the time in between it has dropped.
     pub(crate) fn counted_keys(&self, counted: bool) {
         let mut state = self.lock();
         let again = !counted && state.counts_keys;
         state.counts_keys |= counted;
+        let is_possible = state.signs != state.answered;
         drop(state);
-        if again {
+        if again && !is_possible {
+            self.likely();
+        } else if again {
+            // They come one after the other: a look that is under way need not begin anew for each.
             self.aftermath.notify_one();
         }
     }
@@ -217,16 +221,23 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_from_memory_has_an_aftermath() {
+    fn what_comes_again_without_its_keys_is_a_sign() {
         let gaps = Gaps::default();
-        let has = || gaps.aftermath().now_or_never().is_some();
-        assert!(has(), "the start");
-        gaps.counted_keys(false);
-        assert!(!has(), "this homeserver never says");
-        gaps.counted_keys(true);
-        assert!(!has());
-        gaps.counted_keys(false);
-        assert!(has());
+        let has_aftermath = || gaps.aftermath().now_or_never().is_some();
+        assert!(has_aftermath(), "the start");
         looked_through(&gaps);
+        gaps.counted_keys(false);
+        assert!(!gaps.is_possible(), "this homeserver never says");
+        gaps.counted_keys(true);
+        assert!(!gaps.is_possible() && !has_aftermath());
+        gaps.counted_keys(false);
+        assert!(gaps.is_possible() && has_aftermath());
+        let signs = gaps.signs();
+        gaps.counted_keys(false);
+        assert_eq!(gaps.signs(), signs, "the look under way is good for it");
+        assert!(has_aftermath());
+        looked_through(&gaps);
+        gaps.counted_keys(false);
+        assert!(gaps.is_possible());
     }
 }

@@ -122,6 +122,10 @@ impl TransactionSink for Intake {
         let core = &self.core;
         let number = txn_id.parse().ok();
         let txn_id = transaction_key(txn_id, &body);
+        if !body.events.is_empty() {
+            core.gaps
+                .counted_keys(!body.crypto.one_time_key_counts.is_empty());
+        }
         let mut rooms = Vec::new();
         let mut events = Vec::with_capacity(body.events.len());
         for event in body.events {
@@ -148,10 +152,6 @@ impl TransactionSink for Intake {
                 body: message.json.get().to_owned(),
             })
             .collect();
-        if !body.events.is_empty() {
-            core.gaps
-                .counted_keys(!body.crypto.one_time_key_counts.is_empty());
-        }
         let device_changes = devices::worth_keeping(core, body.crypto);
         let ephemeral = body.ephemeral;
         let keys = !to_device.is_empty() || device_changes.is_some();

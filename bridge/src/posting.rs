@@ -128,7 +128,6 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     let mut commits = Vec::with_capacity(rows.len());
     let mut held = None;
     let mut sent = Vec::new();
-    let mut posted = Vec::new();
     for row in rows {
         match failpoints::around!("posting.send", deliver(core, room, &row).await) {
             Ok(event_id) => {
@@ -138,7 +137,6 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
                 // homeserver knows its transaction id.
                 failpoints::pass!("posting.commit");
                 commits.push(core.store.submit(batch));
-                posted.push(event_id);
                 sent.extend(row.event.login.zip(row.event.peer));
             }
             Err(error) if error.is_retryable() => {
@@ -166,8 +164,8 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
         commit.await?;
         failpoints::pass!("posting.committed");
     }
-    core.receipts.posted(core, room, &posted);
     // What is about these events may have waited for their ids.
+    core.receipts.posted(core, room);
     sent.dedup();
     for (login, peer) in sent {
         core.incoming.nudge(core, &login, &peer);

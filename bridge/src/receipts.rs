@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use store::{
     outbox, portals,
     portals::Portal,
     preferences::{self, Preferences},
+    sends,
 };
 
 use crate::{
@@ -40,11 +41,8 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// Receipts that are under way.
 #[derive(Debug)]
 pub(crate) struct Receipts {
-    /// By room: the events that people have read, with who read them.
+    /// By room: the events that people have read, with who read them. They stay until they have been handled.
     waiting: Mutex<HashMap<OwnedRoomId, Vec<Read>>>,
-    /// By room: the last event that its user has read, if it is none that the bridge knows. It may be one whose id is still to be
-    /// written down.
-    early: moka::sync::Cache<OwnedRoomId, Read>,
     /// The event up to which a room's ghost was last said to have read.
     told: moka::sync::Cache<OwnedRoomId, String>,
 }
@@ -62,7 +60,6 @@ impl Default for Receipts {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
-            early: moka::sync::Cache::new(WAITING as u64),
             told: moka::sync::Cache::new(10_000),
         }
     }
@@ -79,55 +76,57 @@ impl Receipts {
             return;
         }
         {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.lock();
             if waiting.len() >= WAITING && !waiting.contains_key(&room) {
                 return;
             }
             let known = waiting.entry(room.clone()).or_default();
             for read in reads {
-                // The two ways may cross.
-                if known
-                    .iter()
-                    .any(|other| other.user == read.user && other.ts > read.ts)
-                {
-                    continue;
-                }
-                known.retain(|other| other.user != read.user);
-                known.push(read);
+                note(known, read);
             }
         }
         core.wake(Wake::Read(room));
     }
 
-    /// Whether all that was taken has been handled, or is about to be.
+    /// Whether all that was taken has been handled.
     pub(crate) fn is_idle(&self) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.is_empty()
+        self.lock().is_empty()
     }
 
-    /// Events of a room have been written down: one of them may have been read before.
-    pub(crate) fn posted(&self, core: &Core, room: &RoomId, events: &[String]) {
-        let Some(read) = self.early.get(room) else {
-            return;
-        };
-        if events.iter().any(|event| *event == read.event.as_str()) {
-            self.put_back(room, read);
+    /// Events of a room got their ids: one of them may have been read before that.
+    pub(crate) fn posted(&self, core: &Core, room: &RoomId) {
+        if self.lock().contains_key(room) {
             core.wake(Wake::Read(room.to_owned()));
         }
     }
 
-    fn taken(&self, room: &RoomId) -> Vec<Read> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(room).unwrap_or_default()
+    fn of(&self, room: &RoomId) -> Vec<Read> {
+        self.lock().get(room).cloned().unwrap_or_default()
     }
 
-    /// Puts back what could not be handled; what has come since counts more.
-    fn put_back(&self, room: &RoomId, read: Read) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting.entry(room.to_owned()).or_default();
-        if !known.iter().any(|other| other.user == read.user) {
-            known.push(read);
+    /// Takes out what has been handled, unless something newer has taken its place.
+    fn done(&self, room: &RoomId, read: &Read) {
+        let mut waiting = self.lock();
+        if let Some(known) = waiting.get_mut(room) {
+            known.retain(|other| other != read);
+            if known.is_empty() {
+                waiting.remove(room);
+            }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedRoomId, Vec<Read>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a receipt to those of a room. The latest of a user counts: they come in transactions and by looks through the rooms, and the
+/// two ways may cross.
+fn note(known: &mut Vec<Read>, read: Read) {
+    match known.iter_mut().find(|other| other.user == read.user) {
+        Some(other) if other.ts > read.ts => {}
+        Some(other) => *other = read,
+        None => known.push(read),
     }
 }
 
@@ -150,29 +149,26 @@ fn public_reads(event: &RawValue) -> Vec<Read> {
     let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
         return Vec::new();
     };
-    let mut reads: Vec<Read> = event
-        .content
-        .into_iter()
-        .flat_map(|(event, kinds)| {
-            kinds.read.into_iter().map(move |(user, details)| {
-                let (event, ts) = (event.clone(), details.ts);
-                Read { user, event, ts }
-            })
+    let reads = event.content.into_iter().flat_map(|(event, kinds)| {
+        kinds.read.into_iter().map(move |(user, details)| Read {
+            user,
+            event: event.clone(),
+            ts: details.ts,
         })
-        .collect();
-    // The latest of a user counts.
-    reads.sort_by_key(|read| read.ts);
-    reads
+    });
+    reads.collect()
 }
 
 /// Handles the receipts of a room.
 pub(crate) async fn read_pass(core: &Arc<Core>, room: &RoomId) {
-    for read in core.receipts.taken(room) {
-        if let Err(hold) = read_up_to(core, room, &read).await {
-            tracing::info!(room = %core.log_id(room.as_str()), reason = %hold.reason, "a read receipt waits");
-            core.receipts.put_back(room, read);
-            let wake = Wake::Read(room.to_owned());
-            core.later.wake_after(wake, hold.after.unwrap_or(PAUSE));
+    for read in core.receipts.of(room) {
+        match read_up_to(core, room, &read).await {
+            Ok(()) => core.receipts.done(room, &read),
+            Err(hold) => {
+                tracing::info!(room = %core.log_id(room.as_str()), reason = %hold.reason, "a read receipt waits");
+                let wake = Wake::Read(room.to_owned());
+                core.later.wake_after(wake, hold.after.unwrap_or(PAUSE));
+            }
         }
     }
 }
@@ -184,16 +180,21 @@ async fn read_up_to(core: &Arc<Core>, room: &RoomId, read: &Read) -> Result<(), 
     if read.user.as_str() != portal.login {
         return Ok(());
     }
-    // Noted first: it may be written down while it is looked for.
-    core.receipts.early.insert(room.to_owned(), read.clone());
+    // Asked first: an event gets its id and leaves the queue in one commit.
+    let posting = !sends::heads(&core.store, room.as_str(), 0, 1)
+        .await?
+        .is_empty();
     if let Some(moment) = known_moment(core, room, &read.event).await? {
-        core.receipts.early.invalidate(room);
         return mark(core, &portal, room, moment).await;
     }
-    match moment_before(core, &portal, room, &read.event).await? {
-        Some(moment) => mark(core, &portal, room, moment).await,
-        None => Ok(()),
+    if let Some(moment) = moment_before(core, &portal, room, &read.event).await? {
+        mark(core, &portal, room, moment).await?;
     }
+    if posting {
+        // It may be one that the homeserver has and whose id is not written down yet.
+        return Err(Hold::until("events of the room have no ids yet"));
+    }
+    Ok(())
 }
 
 /// When the bridge had the last bridged message before an event that is none.
@@ -350,6 +351,7 @@ pub(crate) async fn switch(core: &Arc<Core>, user: &str, on: bool) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use ruma::{UserId, event_id, user_id};
     use serde_json::{json, value::to_raw_value};
 
     use super::*;
@@ -372,13 +374,26 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_comes_last() {
-        let found = reads(json!({
-            "$z": {"m.read": {"@anna:localhost": {"ts": 5}}},
-            "$a": {"m.read": {"@anna:localhost": {"ts": 9}}, "org.example": {"x": 1}},
-        }));
-        let events: Vec<_> = found.iter().map(|(_, event)| event.as_str()).collect();
-        assert_eq!(events, ["$z", "$a"]);
+    fn the_latest_of_a_user_counts() {
+        let read = |user: &UserId, event: &EventId, ts| Read {
+            user: user.to_owned(),
+            event: event.to_owned(),
+            ts,
+        };
+        let (anna, bob) = (user_id!("@anna:localhost"), user_id!("@bob:localhost"));
+        let (z, a, m) = (event_id!("$z"), event_id!("$a"), event_id!("$m"));
+        let mut known = Vec::new();
+        for new in [
+            read(anna, z, 5),
+            read(bob, m, 6),
+            read(anna, a, 9),
+            // A look through the rooms that began before the last one came.
+            read(anna, z, 5),
+            read(bob, a, 6),
+        ] {
+            note(&mut known, new);
+        }
+        assert_eq!(known, [read(anna, a, 9), read(bob, a, 6)]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use ruma::{
     serde::Raw,
 };
 
+use store::Millis;
+
 use super::Puppets;
 use crate::{HttpError, Identity};
 
@@ -91,7 +93,8 @@ impl Puppets {
     /// Reads what was said in the rooms of a puppet since `since`, and who has read what since. Without a time it says where to begin, and
     /// how far everybody has read.
     ///
-    /// It is read without a device, so the device's own inbox stays as it is.
+    /// It is read without a device, so the device's own inbox stays as it is. `now`, in milliseconds, tells this request from
+    /// an earlier one: Synapse has its answer at hand for two minutes, and gives it again to the same question.
     ///
     /// # Errors
     ///
@@ -101,6 +104,7 @@ impl Puppets {
         user: &UserId,
         kinds: &[&str],
         since: Option<&str>,
+        now: Millis,
     ) -> Result<Said, HttpError> {
         let mut timeline = RoomEventFilter::empty();
         if since.is_none() {
@@ -110,6 +114,8 @@ impl Puppets {
             timeline.limit = Some(AT_ONCE.into());
         }
         let mut filter = FilterDefinition::ignore_all();
+        // Of presence it takes nothing anyway.
+        filter.presence.limit = UInt::try_from(now).ok();
         filter.room.ephemeral = RoomEventFilter::empty();
         filter.room.ephemeral.types = Some(vec!["m.receipt".to_owned()]);
         filter.room.rooms = None;

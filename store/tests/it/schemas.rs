@@ -144,6 +144,7 @@ async fn fill(store: &Store) {
         hs: "example.org".to_owned(),
         txn_id: "1".to_owned(),
         received_ts: 1000,
+        held: false,
         events: vec![NewEvent {
             event_id: "$inbox".to_owned(),
             room_id: ROOM.to_owned(),

@@ -145,6 +145,11 @@ impl HttpProxy {
         self.inner.transactions.number_from_one();
     }
 
+    /// Numbers transactions after the last one as if those that were forgotten had never had a number.
+    pub fn number_on(&self) {
+        self.inner.transactions.number_on();
+    }
+
     /// How many requests were refused so far.
     #[must_use]
     pub fn refused(&self) -> u64 {

@@ -41,6 +41,8 @@ struct State {
     late: Vec<Value>,
     /// Events that were not passed on.
     forgotten: HashSet<String>,
+    /// How many transactions those were that the numbers still count.
+    left_out: u64,
 }
 
 impl Transactions {
@@ -48,6 +50,13 @@ impl Transactions {
     pub(super) fn number_from_one(&self) {
         let mut state = self.lock();
         state.offset = state.last;
+        state.left_out = 0;
+    }
+
+    /// Numbers those after the last one as if those that were not passed on had never had a number.
+    pub(super) fn number_on(&self) {
+        let mut state = self.lock();
+        state.offset += std::mem::take(&mut state.left_out);
     }
 
     /// A request as it goes on: path and body.
@@ -77,7 +86,9 @@ impl Transactions {
         let transaction: Value = serde_json::from_slice(body).unwrap_or_default();
         let events = transaction["events"].as_array().into_iter().flatten();
         let ids = events.filter_map(|event| event["event_id"].as_str());
-        self.lock().forgotten.extend(ids.map(str::to_owned));
+        let mut state = self.lock();
+        state.forgotten.extend(ids.map(str::to_owned));
+        state.left_out += 1;
         true
     }
 
@@ -171,6 +182,21 @@ mod unit {
         assert!(!transactions.has_forgotten("$a"));
         assert!(transactions.forget("/_matrix/app/v1/transactions/7", body.as_bytes()));
         assert!(transactions.has_forgotten("$a"));
+    }
+
+    #[test]
+    fn numbers_go_on_without_what_is_not_passed_on() {
+        let transactions = Transactions::default();
+        let path = |number: u64| {
+            let path = format!("/_matrix/app/v1/transactions/{number}");
+            transactions.pass(&path, Bytes::new(), Keys::Whole).0
+        };
+        let number = |path: String| path.rsplit('/').next().map(str::to_owned);
+        assert_eq!(number(path(6)).as_deref(), Some("6"));
+        assert!(transactions.forget(&path(7), b"{}"));
+        assert_eq!(number(path(8)).as_deref(), Some("8"));
+        transactions.number_on();
+        assert_eq!(number(path(9)).as_deref(), Some("8"));
     }
 
     #[test]

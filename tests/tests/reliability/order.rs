@@ -130,6 +130,27 @@ async fn crash(stack: &Stack, chat: &Chat) -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_between_two_starts_keeps_its_place() -> Result<()> {
+    let (stack, chat) = open("order-starts").await?;
+    explained(&stack, starts(&stack, &chat).await)
+}
+
+async fn starts(stack: &Stack, chat: &Chat) -> Result<()> {
+    let transactions = &stack.between()?.to_bridge;
+    stack.gatehouse.kill();
+    stack.gatehouse.start().await?;
+    chat.client.send(&chat.room, "first").await?;
+    shown(chat, &["hello", "first"]).await?;
+    // The homeserver is asked the same as at the last start, and must not give the same answer.
+    stack.gatehouse.kill();
+    write_unseen(chat, transactions, "forgotten").await?;
+    transactions.number_on();
+    stack.gatehouse.start().await?;
+    chat.client.send(&chat.room, "after it").await?;
+    shown(chat, &["hello", "first", "forgotten", "after it"]).await
+}
+
+#[tokio::test]
 async fn nothing_is_held_for_ever() -> Result<()> {
     let (stack, proxy) = behind_a_proxy("order-held", &[]).await?;
     explained(&stack, held(&stack, &proxy).await)
