@@ -161,21 +161,15 @@ async fn held(stack: &Stack, proxy: &Proxy) -> Result<()> {
     stack.gatehouse.kill();
     proxy.rule("GET", "/sync", Fate::Refused(500));
     stack.gatehouse.start().await?;
-    let event = chat.client.send(&chat.room, "goes all the same").await?;
+    chat.client.send(&chat.room, "goes all the same").await?;
     // After a minute.
-    let goes = chat.phone.until(
-        chat.me(),
-        &format!("{event} on the phone"),
-        PATIENCE + Duration::from_secs(60),
-        |messages| {
-            let text = Some("goes all the same");
-            let mut theirs = messages.iter().filter(|message| !message.from_me);
-            theirs
-                .any(|message| message.text.as_deref() == text)
-                .then_some(())
-        },
-    );
-    goes.await?;
+    let patience = PATIENCE + Duration::from_secs(60);
+    wait::until("what is held on the phone", patience, || async {
+        let texts = chat.texts_on_phone().await?;
+        let goes = texts.iter().any(|text| text == "goes all the same");
+        Ok(goes.then_some(()))
+    })
+    .await?;
     // And from then on at once.
     chat.client.send(&chat.room, "and so does this").await?;
     chat.on_phone("and so does this").await
