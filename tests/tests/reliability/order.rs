@@ -3,18 +3,13 @@
 
 use std::time::Duration;
 
-use tests::between::{HttpProxy, Refuse, Trouble};
-use tests::proxy::Fate;
+use tests::between::{Between, Fate, HttpProxy, Refuse, Trouble};
 
 use super::*;
 
 /// A chat, with proxies on both sides of the bridge.
 async fn open(name: &str) -> Result<(Stack, Chat)> {
-    let options = Options {
-        between: true,
-        ..Options::default()
-    };
-    let stack = Stack::start(name, options).await?;
+    let stack = behind_proxies(name, &[]).await?;
     let chat = Chat::open(&stack, "anna", "+4915100000071").await?;
     Ok((stack, chat))
 }
@@ -152,14 +147,15 @@ async fn starts(stack: &Stack, chat: &Chat) -> Result<()> {
 
 #[tokio::test]
 async fn nothing_is_held_for_ever() -> Result<()> {
-    let (stack, proxy) = behind_a_proxy("order-held", &[]).await?;
-    explained(&stack, held(&stack, &proxy).await)
+    let (stack, chat) = open("order-held").await?;
+    explained(&stack, held(&stack, &chat, stack.between()?).await)
 }
 
-async fn held(stack: &Stack, proxy: &Proxy) -> Result<()> {
-    let chat = Chat::open(stack, "anna", "+4915100000072").await?;
+async fn held(stack: &Stack, chat: &Chat, between: &Between) -> Result<()> {
     stack.gatehouse.kill();
-    proxy.rule("GET", "/sync", Fate::Refused(500));
+    between
+        .to_homeserver
+        .rule("GET", "/sync", Fate::Refused(500));
     stack.gatehouse.start().await?;
     chat.client.send(&chat.room, "goes all the same").await?;
     // After a minute.
