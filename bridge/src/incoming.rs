@@ -304,7 +304,7 @@ async fn again(core: &Arc<Core>, chat: &Chat) -> Result<(), Hold> {
             Ok(()) => {
                 let mut batch = Batch::new();
                 store_quarantine::done(&mut batch, login, peer, &message.id);
-                core.store.commit(batch).await?;
+                failpoints::around!("incoming.back.commit", core.store.commit(batch).await)?;
             }
             Err(hold) if hold.lasting => {
                 quarantine::keep_stanza(core, login, peer, &message, &hold.reason).await?;

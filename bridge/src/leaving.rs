@@ -163,7 +163,7 @@ async fn end(
             notices::note(&mut batch, core.now(), mxid, &portal.peer, id, text);
         }
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("leave.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
     for portal in &chats {
         notices::wake(core, mxid, &portal.peer);
@@ -179,7 +179,10 @@ async fn end(
 /// registration by itself after 30 days without a connection.
 async fn delete_there(core: &Arc<Core>, mxid: &str, since: Millis) -> Result<bool, Hold> {
     let asked = match core.logins.get(mxid) {
-        Some(login) => login.connection.query(assumed::delete_account()).await,
+        Some(login) => failpoints::around!(
+            "leave.request",
+            login.connection.query(assumed::delete_account()).await
+        ),
         None => Err(QueryError::NotConnected),
     };
     match asked {
@@ -235,14 +238,14 @@ pub(crate) async fn erase(
     media::clear(core, mxid).await?;
     let mut batch = Batch::new();
     logins::erase_rooms(&mut batch, mxid);
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.rooms.commit", core.store.commit(batch).await)?;
     let mut batch = Batch::new();
     logins::erase_former_rooms(&mut batch, mxid);
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.former.commit", core.store.commit(batch).await)?;
     let mut batch = Batch::new();
     logins::erase_all(&mut batch, mxid);
     meta::remove(&mut batch, &management::room_key(mxid));
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.user.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
     for room in rooms.iter().filter_map(room) {
         core.forget_portal(&room);
@@ -263,7 +266,8 @@ async fn leave(core: &Arc<Core>, portal: &Portal) -> Result<(), Hold> {
     if portal.bot_joined {
         gone(core.bot_puppet().await?.leave(&room).await)?;
     }
-    gone(core.ghost(&portal.ghost).await?.leave(&room).await)
+    let ghost = core.ghost(&portal.ghost).await?;
+    gone(failpoints::around!("erase.leave", ghost.leave(&room).await))
 }
 
 /// Who cannot leave a room is not in it.

@@ -386,14 +386,14 @@ async fn remember_room(core: &Core, user: &str, room: &RoomId) -> Result<(), Hol
     }
     let mut batch = Batch::new();
     meta::put(&mut batch, &room_key(user), room.as_str());
-    core.store.commit(batch).await?;
+    failpoints::around!("botroom.commit", core.store.commit(batch).await)?;
     Ok(())
 }
 
 /// A user invited the bot: it joins and says what it can do.
 pub(crate) async fn invited(core: &Arc<Core>, room: &RoomId, sender: &str) -> Result<(), Hold> {
     let bot = core.bot_puppet().await?;
-    bot.join(room).await?;
+    failpoints::around!("botroom.join", bot.join(room).await)?;
     let user = core.user(sender)?;
     if !is_alone_with(&bot, room, &user).await? {
         return Ok(());
@@ -413,7 +413,7 @@ pub(crate) async fn left(core: &Arc<Core>, room: &RoomId, who: &UserId) -> Resul
     }
     let mut batch = Batch::new();
     meta::remove(&mut batch, &room_key(who.as_str()));
-    core.store.commit(batch).await?;
+    failpoints::around!("botroom.left.commit", core.store.commit(batch).await)?;
     match core.bot_puppet().await?.leave(room).await {
         Err(error) if error.is_retryable() => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),

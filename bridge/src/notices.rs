@@ -187,7 +187,7 @@ pub(crate) async fn post(
 ) -> Result<(), Hold> {
     let mut batch = done;
     notice.put(&mut batch, core, &portal.login, &portal.peer);
-    core.store.commit(batch).await?;
+    failpoints::around!("notice.commit", core.store.commit(batch).await)?;
     wake(core, &portal.login, &portal.peer);
     Ok(())
 }
@@ -326,7 +326,7 @@ pub(crate) async fn delayed_by_gatekeeper(
         let mut batch = Batch::new();
         notice.put(&mut batch, core, &portal.login, &portal.peer);
         reports::tried(&mut batch, &event);
-        core.store.commit(batch).await?;
+        failpoints::around!("delay.commit", core.store.commit(batch).await)?;
         wake(core, &portal.login, &portal.peer);
         Ok(())
     };

@@ -230,7 +230,7 @@ async fn send(
 ) -> Result<(), Hold> {
     if ready.is_empty() {
         if !batch.is_empty() {
-            core.store.commit(batch).await?;
+            failpoints::around!("inbox.nothing.commit", core.store.commit(batch).await)?;
         }
         return Ok(());
     }

@@ -198,26 +198,22 @@ pub(crate) async fn member(
 ) -> Result<(), Hold> {
     let mut done = Batch::new();
     inbox::done(&mut done, event.seq);
-    let Some(change) = MemberEvent::read(&event.body) else {
-        core.store.commit(done).await?;
-        return Ok(());
-    };
-    let Ok(target) = UserId::parse(&change.state_key) else {
-        core.store.commit(done).await?;
-        return Ok(());
-    };
-    match change.membership.as_str() {
-        "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
-            invited(core, room, &event, &target).await?;
-        }
-        "leave" | "ban" => {
-            if let Some(portal) = core.portal_of(room).await? {
-                left(core, room, &portal, &target).await?;
-            } else {
-                management::left(core, room, &target).await?;
+    if let Some(change) = MemberEvent::read(&event.body)
+        && let Ok(target) = UserId::parse(&change.state_key)
+    {
+        match change.membership.as_str() {
+            "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
+                invited(core, room, &event, &target).await?;
             }
+            "leave" | "ban" => {
+                if let Some(portal) = core.portal_of(room).await? {
+                    left(core, room, &portal, &target).await?;
+                } else {
+                    management::left(core, room, &target).await?;
+                }
+            }
+            _ => {}
         }
-        _ => {}
     }
     failpoints::around!("member.done", core.store.commit(done).await)?;
     Ok(())
@@ -405,7 +401,7 @@ async fn close(core: &Arc<Core>, room: &RoomId, portal: &Portal) -> Result<(), H
     portals::leave_room(&mut batch, portal.id, room.as_str());
     portals::set_room(&mut batch, portal.id, None);
     portals::set_state(&mut batch, portal.id, portals::State::Closed);
-    core.store.commit(batch).await?;
+    failpoints::around!("portal.closed.commit", core.store.commit(batch).await)?;
     core.forget_portal(room);
     Ok(())
 }

@@ -297,7 +297,7 @@ pub(crate) async fn switch(core: &Arc<Core>, user: &str, on: bool) -> Result<(),
     }
     let mut batch = Batch::new();
     preferences::put(&mut batch, user, after);
-    core.store.commit(batch).await?;
+    failpoints::around!("preferences.commit", core.store.commit(batch).await)?;
     if let Some(login) = core.logins.get(user) {
         login.connection.reconnect();
     }

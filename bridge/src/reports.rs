@@ -183,7 +183,7 @@ impl Teller<'_> {
             self.take_back(row).await?;
             let mut batch = Batch::new();
             reports::over(&mut batch, &row.report.about, row.version);
-            self.core.store.commit(batch).await?;
+            failpoints::around!("report.over.commit", self.core.store.commit(batch).await)?;
             return Ok(Shown::Nothing);
         }
         if row.told >= row.version {
@@ -221,7 +221,7 @@ impl Teller<'_> {
         if row.report.kind == Kind::Note || self.is_final(row).await? {
             reports::over(&mut batch, about, row.version);
         }
-        core.store.commit(batch).await?;
+        failpoints::around!("report.commit", core.store.commit(batch).await)?;
         Ok(())
     }
 
@@ -328,11 +328,13 @@ impl Teller<'_> {
             .map_err(|_| PuppetError::Invalid("a stored user id is damaged".to_owned()))?;
         bot.prepare(room, &[reader]).await?;
         let encrypted = bot.encrypt(room, "m.room.message", json(content)?).await?;
-        bot.commit_with(Batch::new()).await?;
+        failpoints::around!("notice.key.commit", bot.commit_with(Batch::new()).await)?;
         let txn: &TransactionId = txn.into();
-        let event = bot
-            .send(room, txn, "m.room.encrypted", encrypted.into_json(), None)
-            .await?;
+        let content = encrypted.into_json();
+        let event = failpoints::around!(
+            "notice.send",
+            bot.send(room, txn, "m.room.encrypted", content, None).await
+        )?;
         Ok(event.to_string())
     }
 
@@ -348,9 +350,8 @@ impl Teller<'_> {
         let txn = self.txn(&row.report.about, &part("gone", row));
         let txn: &TransactionId = txn.as_str().into();
         let room = self.core.room(room)?;
-        let gone = bot
-            .redact(&room, &event, txn, Some("it went after all"))
-            .await;
+        let why = Some("it went after all");
+        let gone = failpoints::around!("notice.gone", bot.redact(&room, &event, txn, why).await);
         given_up(
             gone.map_err(PuppetError::from)
                 .map(|event| event.to_string()),

@@ -172,7 +172,7 @@ impl Puppets {
             failpoints::around!("ghost.name", puppet.set_display_name(&name).await)?;
             let mut batch = Batch::new();
             ghosts::set_display_name(&mut batch, user.as_str(), Some(&name));
-            self.inner.store.commit(batch).await?;
+            failpoints::around!("ghost.named.commit", self.inner.store.commit(batch).await)?;
         }
         Ok(puppet)
     }

@@ -394,7 +394,7 @@ pub(crate) async fn redacted(core: &Core, portal: &Portal, body: &str) -> Result
 pub(crate) async fn end(core: &Core, event_id: &str) -> Result<(), store::Error> {
     let mut batch = Batch::new();
     media::end(&mut batch, event_id, core.now());
-    core.store.commit(batch).await?;
+    failpoints::around!("hosting.end.commit", core.store.commit(batch).await)?;
     core.wake(Wake::Media);
     Ok(())
 }
