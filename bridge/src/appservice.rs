@@ -42,13 +42,16 @@ pub trait TransactionSink: Send + Sync + 'static {
     async fn ready(&self) -> bool;
 }
 
-/// Why a sink could not do what it was asked. The homeserver gets a 500-class answer and tries again.
+/// Why a sink could not do what it was asked. The homeserver gets an answer after which it tries again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
     /// Something that the bridge needs does not answer, or the bridge is going down.
     #[error("not possible at the moment: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// More was asked for in a short time than is given.
+    #[error("asked for too often")]
+    Limited,
     /// A fault of the bridge itself.
     #[error("the bridge failed: {0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,21 +1,21 @@
-//! What the homeserver never told: read from the rooms themselves, after every gap and now and then.
+//! What the homeserver never told: read from the rooms themselves, after every sign of a gap and now and then.
 //!
 //! The bot sits in the portals, so one request as the bot shows what was said in all of them, and who has read it. What came before, in a transaction or
-//! by an earlier look, is known by its event id.
+//! by an earlier look, is known by its event id. What comes while a gap is possible (`gaps`) is held until the look, which gives it and what was found
+//! their places in the order of the room. So the look is made at once, and again if another sign comes meanwhile.
+//!
+//! That a deleted message was skipped is remembered: in a transaction it may still come as it was written, behind its deletion.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use failpoints::Breakage;
-use ruma::{OwnedRoomId, UserId, events::AnySyncTimelineEvent, serde::Raw};
-use store::{Batch, inbox, meta};
-
-use tokio::sync::Notify;
+use puppeting::SaidIn;
+use ruma::{UserId, events::AnySyncTimelineEvent, serde::Raw};
+use store::{
+    Batch,
+    inbox::{self, Timeline, Told},
+    meta,
+};
 
 use crate::{
     core::{Core, Wake},
@@ -23,181 +23,217 @@ use crate::{
     passes::Hold,
 };
 
-/// Where the next look begins.
+/// Where the first look after a start begins.
 const SINCE: &str = "rooms_read_until";
-/// How long to wait before a look. What the homeserver has not forgotten comes in a transaction meanwhile, in its order and as
-/// it was written; a room shows a message that was deleted since as empty.
+/// After a sign the rooms are looked through once more when this has passed. Until then Synapse drops receipts, and ends its
+/// recovery, at the end of which it may forget one more transaction.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often to look when nothing points to a gap.
 const EVERY: Duration = Duration::from_secs(600);
+/// For so long what comes is held at most when the rooms cannot be looked through.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two attempts to look at most, while something is held.
+const PAUSE: Duration = Duration::from_secs(10);
 
-/// Signs that the homeserver may have forgotten what it had to tell, or tells it in the wrong order.
-#[derive(Debug)]
-pub(crate) struct Gaps {
-    last: AtomicU64,
-    found: Notify,
-    /// Nothing has been looked for since the homeserver last got no answer, or none that it wanted.
-    unsettled: AtomicBool,
-    /// The last transaction that was turned away for the gap before it.
-    turned_away: AtomicU64,
+/// Finds out what the homeserver sent last before the bridge was started.
+pub(crate) async fn remember(core: &Core) -> Result<(), store::Error> {
+    let last = inbox::last_transaction(&core.store, core.server.as_str()).await?;
+    let number = last.and_then(|id| id.split('-').next()?.parse().ok());
+    core.gaps.remember(number);
+    Ok(())
 }
 
-impl Default for Gaps {
-    fn default() -> Self {
-        Self {
-            last: AtomicU64::new(0),
-            found: Notify::new(),
-            unsettled: AtomicBool::new(true),
-            turned_away: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Gaps {
-    /// The homeserver was away.
-    pub(crate) fn likely(&self) {
-        self.failed();
-    }
-
-    /// Whether to turn away the transaction with this number once, because one before it has not come.
-    ///
-    /// While Synapse ends its recovery from a failed transaction, it may write one down that it then neither sends nor tries
-    /// again before the next failure; those after it overtake it. When one of those is turned away, all come again in their order.
-    /// Other application services take numbers too, so a gap proves nothing: a transaction that comes again is taken.
-    pub(crate) fn turns_away(&self, number: Option<u64>) -> bool {
-        let (Some(number), last) = (number, self.last.load(Ordering::Relaxed)) else {
-            return false;
-        };
-        self.unsettled.load(Ordering::Relaxed)
-            && last != 0
-            && number > last.saturating_add(1)
-            && self.turned_away.swap(number, Ordering::Relaxed) != number
-    }
-
-    /// The homeserver got no answer that it wanted: it begins a recovery.
-    pub(crate) fn failed(&self) {
-        self.unsettled.store(true, Ordering::Relaxed);
-        self.found.notify_one();
-    }
-
-    /// A new transaction with this number came. A homeserver that was restarted begins its count anew.
-    pub(crate) fn numbered(&self, number: Option<u64>) {
-        let Some(number) = number else { return };
-        if self.last.swap(number, Ordering::Relaxed) >= number {
-            self.found.notify_one();
-        }
-    }
-}
-
-/// Looks at the start, after every sign of a gap, and every ten minutes.
+/// Looks at the start, at and after every sign of a gap, and every ten minutes.
 pub(crate) async fn keep_up(core: Arc<Core>) {
+    let mut looks = Looks {
+        core: &core,
+        since: None,
+    };
     loop {
-        tokio::time::sleep(GRACE).await;
-        let mut attempts = 0;
-        while let Err(hold) = look(&core).await {
-            let delay = hold
-                .after
-                .unwrap_or_else(|| crate::later::backoff(attempts));
-            attempts += 1;
-            tracing::warn!(reason = %hold.reason, ?delay, "the rooms cannot be looked through; tried again");
-            tokio::time::sleep(delay).await;
-        }
+        looks.until_one_succeeds().await;
+        let aftermath = async {
+            core.gaps.aftermath().await;
+            tokio::time::sleep(GRACE).await;
+        };
         tokio::select! {
-            () = core.gaps.found.notified() => {}
+            biased;
+            () = core.gaps.sign() => {}
+            () = aftermath => {}
             () = tokio::time::sleep(EVERY) => {}
         }
     }
 }
 
-/// Takes into the inbox what was said in the portals and came in no transaction, and sees who has read what.
-async fn look(core: &Arc<Core>) -> Result<(), Hold> {
-    if failpoints::is_broken(Breakage::EarlyAnswers) {
-        return Ok(());
+/// Looks through the rooms, one after the other.
+struct Looks<'a> {
+    core: &'a Arc<Core>,
+    /// Where the next one begins; nothing before the first.
+    since: Option<String>,
+}
+
+impl Looks<'_> {
+    async fn until_one_succeeds(&mut self) {
+        let core = self.core;
+        let impatience = async {
+            loop {
+                tokio::time::sleep(PATIENCE).await;
+                if core.gaps.is_possible()
+                    && let Err(hold) = give_up(core).await
+                {
+                    tracing::warn!(reason = %hold.reason, "what is held stays held");
+                }
+            }
+        };
+        tokio::select! {
+            () = self.attempts() => {}
+            () = impatience => {}
+        }
     }
-    let since = meta::get(&core.store, SINCE).await?;
-    let said = core
-        .puppets
-        .said_since(&core.bot, WANTED, since.as_deref())
-        .await?;
-    let mut events = Vec::new();
-    for (room, raw) in said.rooms {
-        events.extend(raw.iter().filter_map(|event| new_event(core, &room, event)));
+
+    async fn attempts(&mut self) {
+        let core = self.core;
+        let mut attempts = 0;
+        while let Err(hold) = self.look().await {
+            let mut delay = hold
+                .after
+                .unwrap_or_else(|| crate::later::backoff(attempts));
+            if core.gaps.is_possible() {
+                delay = delay.min(PAUSE);
+            }
+            if attempts == 0 && !delay.is_zero() {
+                tracing::warn!(reason = %hold.reason, "the rooms cannot be looked through; tried again and again");
+            } else {
+                tracing::debug!(reason = %hold.reason, ?delay, "the rooms cannot be looked through");
+            }
+            attempts += 1;
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = core.gaps.sign() => {}
+            }
+        }
     }
-    core.gaps.unsettled.store(false, Ordering::Relaxed);
-    let mut batch = Batch::new();
-    meta::put(&mut batch, SINCE, &said.next);
+
+    /// Takes into the inbox what was said in the portals and came in no transaction, lets go what is held, and sees who has
+    /// read what.
+    async fn look(&mut self) -> Result<(), Hold> {
+        let core = self.core;
+        if failpoints::is_broken(Breakage::EarlyAnswers) {
+            core.gaps.answered(core.gaps.signs());
+            return give_up(core).await;
+        }
+        let since = match &self.since {
+            Some(since) => Some(since.clone()),
+            None => meta::get(&core.store, SINCE).await?,
+        };
+        // Receipts are kept in memory: those of the last look may go with it until they have been handled.
+        let receipts_are_handled = core.receipts.is_idle();
+        let signs = core.gaps.signs();
+        let said = core
+            .puppets
+            .said_since(&core.bot, WANTED, since.as_deref(), core.now())
+            .await?;
+        let rooms = said.rooms.iter().map(|said| timeline(core, said)).collect();
+        let mut batch = Batch::new();
+        match &since {
+            Some(since) if receipts_are_handled => meta::put(&mut batch, SINCE, since),
+            None => meta::put(&mut batch, SINCE, &said.next),
+            Some(_) => {}
+        }
+        {
+            let _turn = core.intake.lock().await;
+            if core.gaps.signs() != signs {
+                return Err(Hold {
+                    after: Some(Duration::ZERO),
+                    ..Hold::until("something happened meanwhile")
+                });
+            }
+            let placed = failpoints::around!(
+                "catchup.commit",
+                inbox::place(&core.store, batch, rooms, || core.arrival()).await
+            )?;
+            core.gaps.answered(signs);
+            if placed.found > 0 {
+                let (events, rooms) = (placed.found, placed.rooms.len());
+                tracing::info!(events, rooms, "found in the rooms what has not been sent");
+            }
+            go_on(core, &placed.rooms)?;
+        }
+        self.since = Some(said.next);
+        for (room, receipt) in said.receipts {
+            core.receipts.take(core, room, receipt.json());
+        }
+        Ok(())
+    }
+}
+
+/// Lets go what is held, in the order in which it came. While the homeserver is away what comes from now on is held again.
+async fn give_up(core: &Arc<Core>) -> Result<(), Hold> {
     let _turn = core.intake.lock().await;
-    let rooms = failpoints::around!(
-        "catchup.commit",
-        inbox::add(&core.store, batch, events, core.now()).await
-    )?;
-    if !rooms.is_empty() {
-        tracing::info!(
-            rooms = rooms.len(),
-            "found what the homeserver did not send"
+    let signs = core.gaps.signs();
+    let placed = inbox::place(&core.store, Batch::new(), Vec::new(), || core.arrival()).await?;
+    if !placed.rooms.is_empty() {
+        let rooms = placed.rooms.len();
+        tracing::warn!(
+            rooms,
+            "what is held goes as it came: the rooms cannot be looked through"
         );
     }
-    for room in rooms {
-        core.wake(Wake::Inbox(core.room(&room)?));
+    if !core.puppets.homeserver().is_away() {
+        core.gaps.answered(signs);
     }
-    for (room, receipt) in said.receipts {
-        core.receipts.take(core, room, receipt.json());
+    go_on(core, &placed.rooms)
+}
+
+/// Has rooms worked on after the keys that came meanwhile.
+fn go_on(core: &Core, rooms: &[String]) -> Result<(), Hold> {
+    if rooms.is_empty() {
+        return Ok(());
     }
+    let rooms = rooms.iter().map(|room| core.room(room));
+    core.after_keys.add(rooms.collect::<Result<Vec<_>, _>>()?);
+    core.wake(Wake::Keys);
     Ok(())
 }
 
-fn new_event(
+fn timeline(core: &Core, said: &SaidIn) -> Timeline {
+    let entry = |(at, event): (usize, &Raw<AnySyncTimelineEvent>)| {
+        let event_id = event.get_field::<String>("event_id").ok().flatten()?;
+        if at < said.to_others {
+            return Some(Told::Other(event_id));
+        }
+        told(core, &said.room, event_id, event)
+    };
+    Timeline {
+        room_id: said.room.to_string(),
+        events: said.events.iter().enumerate().filter_map(entry).collect(),
+    }
+}
+
+/// An event that the bridge may have to handle.
+fn told(
     core: &Core,
-    room: &OwnedRoomId,
+    room: &ruma::RoomId,
+    event_id: String,
     event: &Raw<AnySyncTimelineEvent>,
-) -> Option<inbox::NewEvent> {
+) -> Option<Told> {
     let text = |name: &str| event.get_field::<String>(name).ok().flatten();
-    let (event_id, sender, kind) = (text("event_id")?, text("sender")?, text("type")?);
+    let (sender, kind) = (text("sender")?, text("type")?);
     if !is_wanted(core, &UserId::parse(&sender).ok()?, &kind) {
         return None;
     }
     // As it stands in a transaction.
     let mut body: serde_json::Map<String, serde_json::Value> =
         event.deserialize_as_unchecked().ok()?;
-    // Nothing is left of a deleted message.
     let unsigned = body.get("unsigned");
     if unsigned.is_some_and(|unsigned| unsigned.get("redacted_because").is_some()) {
-        return None;
+        return Some(Told::Gone(event_id));
     }
     body.insert("room_id".to_owned(), room.as_str().into());
-    Some(inbox::NewEvent {
+    Some(Told::Event(inbox::NewEvent {
         event_id,
         room_id: room.to_string(),
         sender,
         kind,
         body: serde_json::Value::Object(body).to_string(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_overtook_another_is_turned_away_once() {
-        let gaps = Gaps::default();
-        // Nothing is known of what was before.
-        assert!(!gaps.turns_away(Some(7)));
-        gaps.numbered(Some(7));
-        assert!(!gaps.turns_away(Some(8)));
-        gaps.numbered(Some(8));
-        assert!(gaps.turns_away(Some(10)));
-        // The one before it comes, or never does.
-        assert!(!gaps.turns_away(Some(9)));
-        assert!(!gaps.turns_away(Some(10)));
-        gaps.numbered(Some(10));
-        // A homeserver that begins anew, and one that does not count.
-        assert!(!gaps.turns_away(Some(1)));
-        assert!(!gaps.turns_away(None));
-
-        gaps.unsettled.store(false, Ordering::Relaxed);
-        assert!(!gaps.turns_away(Some(20)), "nothing has failed");
-        gaps.failed();
-        assert!(gaps.turns_away(Some(20)));
-    }
+    }))
 }

@@ -184,6 +184,8 @@ pub struct Limits {
     pub open_machines: usize,
     /// Tries of something that fails for a reason which time does not mend; then it is set aside.
     pub tries: u32,
+    /// Bytes of messages from WhatsApp that are held for one login while they wait; the gatekeeper keeps the others.
+    pub waiting_bytes: usize,
 }
 
 impl Default for Homeserver {
@@ -259,6 +261,7 @@ impl Default for Limits {
             workers: 64,
             open_machines: 500,
             tries: 6,
+            waiting_bytes: 8 << 20,
         }
     }
 }

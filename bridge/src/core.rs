@@ -20,22 +20,24 @@ use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 use store::{
-    LogId, Millis, Store, inbox, logins as login_rows,
+    Batch, LogId, Millis, Store, inbox, logins as login_rows,
     portals::{self, Portal},
     sends,
 };
 
 use crate::{
     capabilities::Capabilities,
-    catch_up::Gaps,
-    config::Config,
+    config::{Config, Level},
     fading,
+    gaps::Gaps,
     inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
     later::{Later, backoff},
-    logins::{Login, Logins},
+    logins::{self, Login, Logins},
+    management,
     media::Media,
+    notices,
     passes::Hold,
     receipts::{self, Receipts},
     retries::Answers,
@@ -61,6 +63,12 @@ pub(crate) enum Wake {
     Sends(OwnedRoomId),
     /// Messages of a login's contact.
     Chat(String, String),
+    /// What a login's contact has asked for again.
+    Answers(String, String),
+    /// What came over a login's connection and could not be written down.
+    Again(String),
+    /// Messages of a login that were set aside and are to be tried again.
+    BroughtBack(String),
     /// Room keys and device lists.
     Keys,
     /// Messages that disappear.
@@ -116,7 +124,7 @@ pub struct Core {
     crowded: Mutex<HashMap<(String, String), OwnedRoomId>>,
     /// Since when an event waits, by a clock that does not jump.
     since: moka::sync::Cache<String, Instant>,
-    /// When the last message from WhatsApp came.
+    /// When the last message came.
     last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
     /// What may wait behind messages.
@@ -145,7 +153,7 @@ impl Core {
                 bot: config.bot_id(),
                 sessions: Sessions::new(store.clone()),
                 logins: Logins::default(),
-                incoming: Incoming::new(workers),
+                incoming: Incoming::new(workers, config.limits.waiting_bytes),
                 answers: Answers::new(),
                 intake: tokio::sync::Mutex::default(),
                 gaps: Gaps::default(),
@@ -189,10 +197,12 @@ impl Core {
         let Some(core) = self.this.upgrade() else {
             return;
         };
-        if let Wake::Chat(login, peer) = wake {
-            core.incoming.wake(&core, (login, peer));
-            return;
-        }
+        let wake = match wake {
+            Wake::Chat(login, peer) => return core.incoming.wake(&core, (login, peer)),
+            Wake::Answers(login, peer) => return core.answers.wake(&core, (login, peer)),
+            Wake::Again(login) => return logins::again(&core, &login),
+            other => other,
+        };
         let waker = core.clone();
         let lanes = match &wake {
             Wake::Reports(..) | Wake::Media | Wake::Fading => &self.background,
@@ -222,7 +232,8 @@ impl Core {
                     }
                     Wake::Media => crate::media::sweep(&core).await,
                     Wake::Fading => fading::pass(&core).await,
-                    Wake::Chat(..) => {}
+                    Wake::BroughtBack(login) => core.incoming.take_up(&core, &login).await,
+                    Wake::Chat(..) | Wake::Answers(..) | Wake::Again(_) => {}
                 }
             };
             async move {
@@ -251,16 +262,41 @@ impl Core {
         crate::reports::wake_all(self).await
     }
 
-    /// Starts all logins that are enlisted.
+    /// Starts all logins that are enlisted and allowed; says how many. The others are told that nothing goes on.
     pub(crate) async fn start_logins(self: &Arc<Self>) -> Result<usize, store::Error> {
         let active = login_rows::in_state(&self.store, login_rows::State::Active).await?;
-        for login in &active {
+        let (blocked, allowed): (Vec<_>, Vec<_>) = active
+            .into_iter()
+            .partition(|login| self.is_blocked(&login.mxid));
+        for login in &allowed {
             self.logins.start(self, &login.mxid);
         }
-        Ok(active.len())
+        if !blocked.is_empty() {
+            let mut batch = Batch::new();
+            for login in &blocked {
+                // Once for each enlistment, however often the bridge starts.
+                let id = format!("blocked {} {}", login.mxid, login.created_ts);
+                let text = management::MAY_LEAVE;
+                notices::note(&mut batch, self.now(), &login.mxid, "", id, text);
+            }
+            self.store.commit(batch).await?;
+            tracing::warn!(
+                count = blocked.len(),
+                "enlisted users who are blocked by [permissions] are not connected"
+            );
+            for login in &blocked {
+                notices::wake(self, &login.mxid, "");
+            }
+        }
+        Ok(allowed.len())
     }
 
-    /// The handle of a login; nothing if its user is not enlisted.
+    /// Whether a user of whom there may be a registration may not use the bridge (any more).
+    pub(crate) fn is_blocked(&self, mxid: &str) -> bool {
+        UserId::parse(mxid).is_ok_and(|user| self.config.level_of(&user) < Level::User)
+    }
+
+    /// The handle of a login; nothing if its user is not enlisted, or may not use the bridge any more.
     ///
     /// # Errors
     ///
@@ -270,10 +306,12 @@ impl Core {
             return Ok(Some(login));
         }
         match login_rows::get(&self.store, mxid).await? {
-            Some(row) if row.state == login_rows::State::Active => Err(Hold {
-                after: Some(STARTING),
-                ..Hold::until("the login is being started")
-            }),
+            Some(row) if row.state == login_rows::State::Active && !self.is_blocked(mxid) => {
+                Err(Hold {
+                    after: Some(STARTING),
+                    ..Hold::until("the login is being started")
+                })
+            }
             _ => Ok(None),
         }
     }
@@ -503,16 +541,23 @@ impl Core {
         LogId::of(id)
     }
 
-    /// The time of a message from WhatsApp that comes now: the present, but later than that of the one before.
+    /// The time of a message that comes now: the present, but later than that of the one before.
     pub(crate) fn arrival(&self) -> Millis {
+        self.arrivals(1)
+    }
+
+    /// The time of the first of so many messages that come now; each is a millisecond later than the one before it.
+    pub(crate) fn arrivals(&self, count: usize) -> Millis {
         let now = self.now();
+        let others = i64::try_from(count).map_or(0, |count| count.max(1) - 1);
+        let first = |last: Millis| now.max(last.saturating_add(1));
         let before = self
             .last_arrival
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(now.max(last.saturating_add(1)))
+                Some(first(last).saturating_add(others))
             })
             .unwrap_or_default();
-        now.max(before.saturating_add(1))
+        first(before)
     }
 
     /// The present time.

@@ -50,7 +50,6 @@ impl CredentialsProvider for LoginCredentials {
             token,
             routing_info: row.routing_info,
             enable_read_receipts: preferences.read_receipts,
-            client_address: None,
         })
     }
 }

@@ -98,7 +98,7 @@ async fn fade(core: &Arc<Core>, row: &Fading) -> Result<bool, Hold> {
             posting::redact(core, &mut batch, &ghost, &room, event, "disappeared");
         }
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("fading.commit", core.store.commit(batch).await)?;
     core.wake_sends(&core.room(&row.room_id)?);
     Ok(true)
 }
@@ -114,7 +114,7 @@ pub(crate) async fn read(core: &Arc<Core>, room: &RoomId, until: Millis) -> Resu
     for row in &seen {
         fading::set_due(&mut batch, row, now);
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("fading.seen.commit", core.store.commit(batch).await)?;
     core.wake(Wake::Fading);
     Ok(())
 }

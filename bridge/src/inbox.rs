@@ -1,11 +1,15 @@
 //! The inbox: takes transactions from the homeserver, and hands their events out room by room.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use puppeting::{ToDevice, TransactionKeys};
 use ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId, serde::Raw};
-use store::{Batch, LogId, inbox};
+use store::{Batch, LogId, ghosts, inbox};
 
 use crate::{
     appservice::{RawEphemeral, RawTransaction, SinkError, TransactionSink},
@@ -21,6 +25,12 @@ use crate::{
 const PAGE: u32 = 32;
 /// To-device messages that are handled together.
 const TO_DEVICE: u32 = 500;
+
+/// Ghosts that are made in a minute because somebody looks for them. Nobody says who that is, so it may be anybody: for users
+/// who write to a contact its ghost is made without this limit.
+const LOOKED_FOR: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// How many of them at once.
+const LOOKED_FOR_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// Why a transaction is turned away.
 const OVERTAKEN: &str = "a transaction before this one has not come; all come again in their order";
@@ -42,6 +52,10 @@ pub(crate) const WANTED: &[&str] = &[
     "org.matrix.msc3672.beacon_info",
     "m.poll.start",
     "org.matrix.msc3381.poll.start",
+    "m.poll.response",
+    "org.matrix.msc3381.poll.response",
+    "m.poll.end",
+    "org.matrix.msc3381.poll.end",
 ];
 
 /// Whether an event is worth storing. The bridge's own messages come back to it; of its own users only who was invited or
@@ -56,17 +70,51 @@ pub(crate) struct AfterKeys {
     rooms: Mutex<Vec<OwnedRoomId>>,
 }
 
+impl AfterKeys {
+    /// Has these rooms worked on after the next pass over the keys.
+    pub(crate) fn add(&self, rooms: Vec<OwnedRoomId>) {
+        self.lock().extend(rooms);
+    }
+
+    fn take(&self) -> Vec<OwnedRoomId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<OwnedRoomId>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The bridge as the homeserver sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Intake {
     core: Arc<Core>,
+    /// How many ghosts are still made for those who only look.
+    looked_for: DefaultDirectRateLimiter,
 }
 
 impl Intake {
     /// Takes transactions for `core`.
     #[must_use]
     pub fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self {
+            core,
+            looked_for: RateLimiter::direct(
+                Quota::per_minute(LOOKED_FOR).allow_burst(LOOKED_FOR_AT_ONCE),
+            ),
+        }
+    }
+
+    /// The ghost of a number that somebody looks for. One that is there costs nothing, of new ones there are only so many.
+    async fn look_for(&self, phone: &PhoneNumber) -> Result<OwnedUserId, SinkError> {
+        let user = self.core.config.ghost_id(phone);
+        let known = ghosts::get(&self.core.store, user.as_str()).await;
+        if known.map_err(unavailable)?.is_none() && self.looked_for.check().is_err() {
+            return Err(SinkError::Limited);
+        }
+        portals::ghost_of_number(&self.core, phone)
+            .await
+            .map_err(unavailable)
     }
 }
 
@@ -107,6 +155,10 @@ impl TransactionSink for Intake {
         let core = &self.core;
         let number = txn_id.parse().ok();
         let txn_id = transaction_key(txn_id, &body);
+        if !body.events.is_empty() {
+            core.gaps
+                .counted_keys(!body.crypto.one_time_key_counts.is_empty());
+        }
         let mut rooms = Vec::new();
         let mut events = Vec::with_capacity(body.events.len());
         for event in body.events {
@@ -139,40 +191,39 @@ impl TransactionSink for Intake {
         let mut transaction = inbox::Transaction {
             hs: core.server.to_string(),
             txn_id,
-            received_ts: core.now(),
+            received_ts: 0,
             events,
+            held: false,
             to_device,
             device_changes,
         };
-        let turned_away = core.gaps.turns_away(number);
-        if turned_away {
-            // Its events come again, the rest of it does not.
-            transaction.txn_id.push_str(" without events");
-            transaction.events.clear();
-            rooms.clear();
-        }
-        let accepted = {
+        let turned_away = {
             let _turn = core.intake.lock().await;
+            let turned_away = core.gaps.turns_away(number);
+            if turned_away {
+                // Its events come again, the rest of it does not.
+                transaction.txn_id.push_str(" without events");
+                transaction.events.clear();
+            }
+            transaction.received_ts = core.arrivals(transaction.events.len());
+            transaction.held = core.gaps.is_possible();
+            if turned_away || transaction.held {
+                rooms.clear();
+            }
             let accepted = failpoints::around!(
                 "transaction.commit",
                 inbox::accept(&core.store, transaction).await
             );
             accepted.map_err(|error| {
-                core.gaps.failed();
+                core.gaps.likely();
                 unavailable(error)
-            })?
+            })?;
+            turned_away
         };
-        if !turned_away && accepted == inbox::Accepted::New {
-            core.gaps.numbered(number);
-        }
         fleeting(core, ephemeral);
         if keys {
             // The keys come first: the events may need them.
-            core.after_keys
-                .rooms
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(rooms);
+            core.after_keys.add(rooms);
             core.wake(Wake::Keys);
         } else {
             for room in rooms {
@@ -180,7 +231,6 @@ impl TransactionSink for Intake {
             }
         }
         if turned_away {
-            core.gaps.failed();
             return Err(SinkError::Unavailable(OVERTAKEN.into()));
         }
         Ok(())
@@ -190,9 +240,7 @@ impl TransactionSink for Intake {
         let Some(phone) = self.core.config.phone_of(user) else {
             return Ok(*user == *self.core.bot);
         };
-        portals::ghost_of_number(&self.core, &phone)
-            .await
-            .map_err(unavailable)?;
+        self.look_for(&phone).await?;
         Ok(true)
     }
 
@@ -202,10 +250,7 @@ impl TransactionSink for Intake {
     }
 
     async fn contact(&self, phone: &PhoneNumber) -> Result<Option<OwnedUserId>, SinkError> {
-        let ghost = portals::ghost_of_number(&self.core, phone)
-            .await
-            .map_err(unavailable)?;
-        Ok(Some(ghost))
+        self.look_for(phone).await.map(Some)
     }
 
     async fn ready(&self) -> bool {
@@ -324,13 +369,7 @@ async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) ->
 /// Hands room keys and device lists to the devices they are for, then wakes the rooms that came with them.
 pub(crate) async fn keys_pass(core: &Arc<Core>) {
     loop {
-        let rooms = std::mem::take(
-            &mut *core
-                .after_keys
-                .rooms
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let rooms = core.after_keys.take();
         if let Err(hold) = keys(core).await {
             tracing::warn!(reason = %hold.reason, "room keys wait");
             core.later

@@ -179,8 +179,8 @@ pub(crate) async fn registration_id(core: &Arc<Core>, login: &str) -> Result<u32
 }
 
 /// A contact has a new identity: the session is opened anew with the new keys. Where those cannot be had, it is dropped, so
-/// that the next message fetches them.
-pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Notification) {
+/// that the next message fetches them. Says whether that is written down.
+pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Notification) -> bool {
     let peer = core.peer_id(&notice.from);
     match renew(core, login, &peer).await {
         Ok(()) => {
@@ -193,9 +193,11 @@ pub(crate) async fn identity_changed(core: &Arc<Core>, login: &str, notice: &Not
                     running.connection.send(notice.ack().to_node()).await
                 );
             }
+            true
         }
         Err(hold) => {
-            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be renewed")
+            tracing::warn!(login = %core.log_id(login), reason = %hold.reason, "a contact's session could not be renewed");
+            false
         }
     }
 }

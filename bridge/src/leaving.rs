@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gatekeeper::{assumed, connection::QueryError};
-use puppeting::HttpError;
 use ruma::{OwnedRoomId, UserId};
 use serde::{Deserialize, Serialize};
 use store::{
@@ -21,7 +20,7 @@ use crate::{
     core::Core,
     management, media,
     notices::{self, Notice},
-    passes::Hold,
+    passes::{Hold, gone},
     quarantine::{self, Listed, Selection},
 };
 
@@ -163,7 +162,7 @@ async fn end(
             notices::note(&mut batch, core.now(), mxid, &portal.peer, id, text);
         }
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("leave.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
     for portal in &chats {
         notices::wake(core, mxid, &portal.peer);
@@ -179,7 +178,14 @@ async fn end(
 /// registration by itself after 30 days without a connection.
 async fn delete_there(core: &Arc<Core>, mxid: &str, since: Millis) -> Result<bool, Hold> {
     let asked = match core.logins.get(mxid) {
-        Some(login) => login.connection.query(assumed::delete_account()).await,
+        Some(login) => failpoints::around!(
+            "leave.request",
+            login.connection.query(assumed::delete_account()).await
+        ),
+        // They may not use the bridge, but they may leave.
+        None if core.is_blocked(mxid) => {
+            crate::logins::ask_once(core, mxid, assumed::delete_account()).await
+        }
         None => Err(QueryError::NotConnected),
     };
     match asked {
@@ -235,14 +241,14 @@ pub(crate) async fn erase(
     media::clear(core, mxid).await?;
     let mut batch = Batch::new();
     logins::erase_rooms(&mut batch, mxid);
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.rooms.commit", core.store.commit(batch).await)?;
     let mut batch = Batch::new();
     logins::erase_former_rooms(&mut batch, mxid);
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.former.commit", core.store.commit(batch).await)?;
     let mut batch = Batch::new();
     logins::erase_all(&mut batch, mxid);
     meta::remove(&mut batch, &management::room_key(mxid));
-    core.store.commit(batch).await?;
+    failpoints::around!("erase.user.commit", core.store.commit(batch).await)?;
     core.sessions.forget(mxid);
     for room in rooms.iter().filter_map(room) {
         core.forget_portal(&room);
@@ -261,15 +267,11 @@ async fn leave(core: &Arc<Core>, portal: &Portal) -> Result<(), Hold> {
         return Ok(());
     };
     if portal.bot_joined {
-        gone(core.bot_puppet().await?.leave(&room).await)?;
+        gone(core.bot_puppet().await?.leave(&room, None).await)?;
     }
-    gone(core.ghost(&portal.ghost).await?.leave(&room).await)
-}
-
-/// Who cannot leave a room is not in it.
-fn gone(left: Result<(), HttpError>) -> Result<(), Hold> {
-    match left {
-        Err(error) if error.is_retryable() => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    let ghost = core.ghost(&portal.ghost).await?;
+    gone(failpoints::around!(
+        "erase.leave",
+        ghost.leave(&room, None).await
+    ))
 }

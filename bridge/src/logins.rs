@@ -10,9 +10,10 @@ use std::{
 use futures_util::FutureExt as _;
 use gatekeeper::{
     assumed,
-    connection::{Connection, Event},
+    connection::{Connection, Event, QueryError},
     profile::{FailureClass, RefusalClass},
-    stanzas::{Receipt, ReceiptKind, RetryReceipt, ServerAck},
+    stanza::Node,
+    stanzas::{IncomingMessage, Nack, Receipt, ReceiptKind, RetryReceipt, ServerAck},
 };
 use store::{Batch, LogId, logins, messages, outbox};
 use tokio::sync::{Notify, mpsc};
@@ -23,12 +24,19 @@ use crate::{
     delivery::Courier,
     keys,
     later::backoff,
-    notices, reports,
+    media, notices,
+    passes::Hold,
+    reports,
     withdrawals::Withdrawals,
 };
 
 /// Stanzas that are looked at together, so that their rows share a commit.
 const AT_ONCE: usize = 256;
+
+/// Before what the database did not take is asked for again.
+const AGAIN: Duration = Duration::from_secs(3);
+/// The same where it may be something else that is wrong, which the next attempt hardly mends.
+const AGAIN_AT_LAST: Duration = Duration::from_secs(60);
 
 /// Handles of all running logins.
 #[derive(Debug, Default)]
@@ -63,8 +71,11 @@ impl Logins {
             .cloned()
     }
 
-    /// Starts a login that is enlisted; one that runs already is left alone.
+    /// Starts a login that is enlisted; one that runs already is left alone, and so is one whose user may not use the bridge.
     pub(crate) fn start(&self, core: &Arc<Core>, mxid: &str) {
+        if core.is_blocked(mxid) {
+            return;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(mxid) {
             return;
@@ -116,6 +127,32 @@ impl Logins {
         };
         futures_util::future::join_all(all.iter().map(|login| login.connection.stop())).await;
     }
+}
+
+/// Connects a login that does not run, for one question. What else comes over the connection is not taken: the gatekeeper
+/// keeps it.
+///
+/// # Errors
+///
+/// When the first attempt to connect fails, and what comes of the question.
+pub(crate) async fn ask_once(
+    core: &Arc<Core>,
+    mxid: &str,
+    question: Node,
+) -> Result<Node, QueryError> {
+    let credentials = Arc::new(LoginCredentials::new(core.clone(), mxid));
+    let (connection, mut events) = Connection::spawn(core.connection_config(mxid), credentials);
+    let answer = loop {
+        match events.recv().await {
+            Some(Event::Connected(_)) => break connection.query(question).await,
+            Some(Event::Disconnected { .. } | Event::LoginRefused(_)) | None => {
+                break Err(QueryError::NotConnected);
+            }
+            Some(_) => {}
+        }
+    };
+    connection.stop().await;
+    answer
 }
 
 /// Follows one login's connection.
@@ -171,6 +208,13 @@ impl Follower {
                     self.courier.disconnected();
                     tracing::info!(login = %self.log_id, %reason, ?retry_in, "disconnected from the gatekeeper");
                 }
+                Event::Message(message) if !message.from.is_user() => self.refuse(&message),
+                Event::ChatState(state) if !state.peer.is_user() => {}
+                // Nothing of ours went there.
+                Event::Receipt(receipt) if !receipt.peer.is_user() => receipts.push(receipt),
+                Event::Retry(receipt) if !receipt.peer.is_user() => {
+                    self.send_later(receipt.ack().to_node());
+                }
                 Event::Message(message) => {
                     failpoints::pass!("incoming.take");
                     let peer = self.core.peer_id(message.sender());
@@ -182,7 +226,7 @@ impl Follower {
                 }
                 Event::Ack(ack) => {
                     failpoints::pass!("ack.come");
-                    self.acknowledged(&mut batch, &mut moved, &ack);
+                    self.acknowledged(&mut batch, &mut moved, &ack).await;
                 }
                 Event::Receipt(receipt) if assumed::is_unsupported(&receipt) => {
                     self.unshown(receipt);
@@ -199,9 +243,11 @@ impl Follower {
                 Event::LowPrekeys(left) => self.refill(left),
                 Event::IdentityChanged(notice) => {
                     let (core, login) = (self.core.clone(), self.mxid.clone());
-                    tokio::spawn(
-                        async move { keys::identity_changed(&core, &login, &notice).await },
-                    );
+                    tokio::spawn(async move {
+                        if !keys::identity_changed(&core, &login, &notice).await {
+                            bring_again(&core, &login);
+                        }
+                    });
                 }
                 Event::RoutingInfo(blob) => {
                     logins::set_routing_info(&mut batch, &self.mxid, Some(&blob));
@@ -222,7 +268,7 @@ impl Follower {
             match committed.await {
                 Ok(()) => {
                     failpoints::pass!("ack.committed");
-                    moved.tell(&core, &mxid);
+                    moved.tell(&core, &mxid).await;
                     for receipt in receipts {
                         // A lost ack only brings the receipt again.
                         let _ = failpoints::around!(
@@ -232,7 +278,10 @@ impl Follower {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(login = %log_id, %error, "acknowledgements could not be written; they will come again")
+                    let hold = Hold::from(error);
+                    tracing::warn!(login = %log_id, reason = %hold.reason, "acknowledgements could not be written; they will come again");
+                    let pause = if hold.lasting { AGAIN_AT_LAST } else { AGAIN };
+                    core.later.wake_after(Wake::Again(mxid), pause);
                 }
             }
         });
@@ -241,6 +290,7 @@ impl Follower {
     async fn connected(&mut self) {
         tracing::info!(login = %self.log_id, "connected to the gatekeeper");
         self.courier.connected();
+        self.core.incoming.connected(&self.mxid);
         let (core, mxid) = (self.core.clone(), self.mxid.clone());
         tokio::spawn(async move {
             // Rooms that wait for a contact's keys can go on now.
@@ -251,7 +301,7 @@ impl Follower {
     }
 
     /// The gatekeeper has a message or a receipt safely: its outbox row goes.
-    fn acknowledged(&mut self, batch: &mut Batch, moved: &mut Moved, ack: &ServerAck) {
+    async fn acknowledged(&mut self, batch: &mut Batch, moved: &mut Moved, ack: &ServerAck) {
         let peer = self
             .core
             .peer_id(ack.participant.as_ref().unwrap_or(&ack.from));
@@ -260,7 +310,7 @@ impl Follower {
             "receipt" => return self.receipt_acknowledged(batch, &peer, ack),
             _ => return,
         }
-        let refusal = match ack
+        let status = match ack
             .error
             .map(|code| (code, self.core.profile.classify_ack(code)))
         {
@@ -276,23 +326,24 @@ impl Follower {
             }
             Some((code, RefusalClass::Final(why))) => {
                 tracing::warn!(login = %self.log_id, code, "the gatekeeper refused a message");
-                Some(why)
+                // In the commit that takes it out of the outbox: no crash leaves it untold.
+                let told = notices::refused_by_gatekeeper(
+                    &self.core, batch, &self.mxid, &peer, &ack.id, &why,
+                );
+                match told.await {
+                    Ok(event) => moved.refused.extend(event),
+                    Err(hold) => {
+                        // Not acknowledged: it is sent again, and refused again.
+                        tracing::warn!(login = %self.log_id, reason = %hold.reason, "a refusal could not be looked into");
+                        return;
+                    }
+                }
+                messages::Status::Failed
             }
-            None => None,
+            None => messages::Status::Sent,
         };
         self.courier.acknowledged();
         outbox::ack_any(batch, &self.mxid, &ack.id);
-        let status = match refusal {
-            None => messages::Status::Sent,
-            Some(why) => {
-                let (core, mxid, id) = (self.core.clone(), self.mxid.clone(), ack.id.clone());
-                let peer = peer.clone();
-                tokio::spawn(async move {
-                    notices::refused_by_gatekeeper(&core, &mxid, &peer, &id, &why).await
-                });
-                messages::Status::Failed
-            }
-        };
         messages::advance(batch, &self.mxid, &peer, &ack.id, status);
         moved.peers.insert(peer);
     }
@@ -310,6 +361,25 @@ impl Follower {
         }
     }
 
+    /// A message of a group, a broadcast list or a channel: no contact's chat is the place for it. It is refused, so that the gatekeeper
+    /// does not bring it again and again.
+    fn refuse(&self, message: &IncomingMessage) {
+        tracing::warn!(
+            login = %self.log_id, stanza = %self.core.log_id(&message.id),
+            "a message that is not of a contact's chat is refused"
+        );
+        metrics::counter!("gatehouse_refused_chats_total").increment(1);
+        self.send_later(message.ack().refusing(Nack::Unhandled).to_node());
+    }
+
+    /// Sends something without waiting for it. Not connected: what it answers comes again at the next connection.
+    fn send_later(&self, node: Node) {
+        let connection = self.login.connection.clone();
+        tokio::spawn(async move {
+            let _ = connection.send(node).await;
+        });
+    }
+
     /// The contact's phone does not show what was sent to it.
     fn unshown(&self, receipt: Receipt) {
         let (core, mxid) = (self.core.clone(), self.mxid.clone());
@@ -318,6 +388,7 @@ impl Follower {
         tokio::spawn(async move {
             for id in &receipt.ids {
                 if !notices::unshown_there(&core, &mxid, &peer, id).await {
+                    bring_again(&core, &mxid);
                     return;
                 }
             }
@@ -370,11 +441,13 @@ struct Moved {
     peers: HashSet<String>,
     /// Those who have read something.
     readers: HashSet<String>,
+    /// Events whose message was refused for good.
+    refused: Vec<String>,
 }
 
 impl Moved {
     /// Sees to it that people learn of it.
-    fn tell(self, core: &Core, login: &str) {
+    async fn tell(self, core: &Arc<Core>, login: &str) {
         for peer in self.peers {
             core.thins(login, &peer);
             let wake = Wake::Reports(login.to_owned(), peer);
@@ -383,8 +456,33 @@ impl Moved {
         for peer in self.readers {
             core.wake(Wake::Seen(login.to_owned(), peer));
         }
+        for event in self.refused {
+            // Nobody will fetch its file.
+            if let Err(error) = media::end(core, &event).await {
+                tracing::warn!(login = %core.log_id(login), %error, "a file stays until its time has come");
+            }
+        }
+    }
+}
+
+/// Has the gatekeeper bring again, after a pause, what could not be written down and was not acknowledged.
+pub(crate) fn bring_again(core: &Core, login: &str) {
+    core.later
+        .wake_after(Wake::Again(login.to_owned()), AGAIN_AT_LAST);
+}
+
+/// What could not be written down is asked for again, as soon as the database takes it.
+pub(crate) fn again(core: &Core, login: &str) {
+    if core.store.trouble().is_some() {
+        core.later.wake_after(Wake::Again(login.to_owned()), AGAIN);
+    } else if let Some(login) = core.logins.get(login) {
+        // The mailbox is drained at each connection.
+        login.connection.reconnect();
     }
 }
 
 /// After this long without an acknowledgement, what was sent is sent again.
 pub(crate) const ACK_PATIENCE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests;

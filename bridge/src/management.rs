@@ -1,16 +1,19 @@
 //! The chat of a user with the bot: commands, their answers, and what the bot has to tell of itself.
 
+mod rooms;
+
 use std::{sync::Arc, time::Duration};
 
-use puppeting::{DecryptError, NewRoom, Puppet};
+use puppeting::DecryptError;
 use ruma::{
-    OwnedRoomId, RoomId, UserId,
+    RoomId, UserId,
     events::{AnyTimelineEvent, room::message::RoomMessageEventContent},
     serde::Raw,
 };
 use serde_json::json;
-use store::{Batch, inbox, logins, meta, preferences};
+use store::{Batch, inbox, logins, preferences};
 
+pub(crate) use self::rooms::{invited, joined, left, other_room, room, room_key, room_of};
 use crate::{
     commands::{self, Command},
     config::Level,
@@ -21,12 +24,11 @@ use crate::{
     leaving::{self, Departure},
     passes::Hold,
     portals, posting, receipts,
+    replays::Key,
 };
 
 /// Between two attempts to do what a user asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Rooms that are tried for a user: the bot may have left earlier ones.
-const ROOMS: u32 = 16;
 /// Failures of a command after which its sender is told that it is still being tried.
 const TOLD: u32 = 2;
 
@@ -39,7 +41,7 @@ pub(crate) async fn handle(
     for event in events {
         let mut done = Batch::new();
         inbox::done(&mut done, event.seq);
-        let text = match read(core, room, &event).await? {
+        let text = match read(core, room, &event, &mut done).await? {
             Some(text) => text,
             None => {
                 core.store.commit(done).await?;
@@ -96,11 +98,12 @@ async fn put_off(
     Ok(hold)
 }
 
-/// The text of an event that is for the bot; nothing if it is not.
+/// The text of an event that is for the bot; nothing if it is not. What is to be remembered of it goes into `done`.
 async fn read(
     core: &Arc<Core>,
     room: &RoomId,
     event: &inbox::Event,
+    done: &mut Batch,
 ) -> Result<Option<String>, Hold> {
     let Ok(sender) = UserId::parse(&event.sender) else {
         return Ok(None);
@@ -115,7 +118,14 @@ async fn read(
     let raw = match event.kind.as_str() {
         "m.room.message" => raw,
         "m.room.encrypted" => match bot.decrypt(room, raw.cast_ref_unchecked()).await {
-            Ok(decrypted) => decrypted.raw,
+            Ok(decrypted) => {
+                let key = Key::of(&decrypted);
+                if key.is_of_another(core, &event.event_id).await? {
+                    return Ok(None);
+                }
+                key.remember(done, core, &event.event_id);
+                decrypted.raw
+            }
             Err(DecryptError::MissingKey { .. }) => {
                 core.sweep_soon(core.bot.as_str());
                 // A command that nobody could read for a minute is forgotten; its sender writes it again.
@@ -130,7 +140,8 @@ async fn read(
         _ => return Ok(None),
     };
     // Only a room of two is a chat with the bot: elsewhere people do not talk to it.
-    if !is_alone_with(&bot, room, &sender).await? {
+    if !rooms::is_alone_with(&bot, room, &sender).await? {
+        rooms::leave_if_crowded(core, room).await?;
         return Ok(None);
     }
     let content = raw
@@ -143,19 +154,6 @@ async fn read(
     }))
 }
 
-/// Whether a room has no members but the bot and one user (who may not have joined yet).
-async fn is_alone_with(bot: &Puppet, room: &RoomId, user: &UserId) -> Result<bool, Hold> {
-    let members = match bot.joined_members(room).await {
-        Ok(members) => members,
-        Err(error) if error.is_retryable() => return Err(error.into()),
-        // It is not in that room, so nobody talks to it there.
-        Err(_) => return Ok(false),
-    };
-    Ok(members
-        .iter()
-        .all(|member| *member == *user || *member == *bot.user_id()))
-}
-
 /// Does what a user tells the bot and says what came of it.
 async fn answer(
     core: &Arc<Core>,
@@ -165,11 +163,16 @@ async fn answer(
 ) -> Result<String, Hold> {
     let sender = event.sender.as_str();
     let user = core.user(sender)?;
-    if core.config.level_of(&user) < Level::User {
-        return Ok("You may not use this bridge. Ask whoever runs this server.".to_owned());
+    if !is_heard(core, &user).await? {
+        return Ok(NOT_ALLOWED.to_owned());
     }
-    remember_room(core, sender, room).await?;
-    let command = match commands::parse(text) {
+    rooms::remember(core, sender, room).await?;
+    let command = commands::parse(text);
+    let leaves = matches!(command, Ok(Command::Disable | Command::Erase { .. }));
+    if core.config.level_of(&user) < Level::User && !leaves {
+        return Ok(MAY_LEAVE.to_owned());
+    }
+    let command = match command {
         Ok(command) => command,
         Err(error) => return Ok(error.to_string()),
     };
@@ -197,6 +200,18 @@ async fn answer(
         },
     })
 }
+
+/// Whether the bot talks with a user: one who may use the bridge, or of whom there is a registration that they may end.
+async fn is_heard(core: &Core, user: &UserId) -> Result<bool, Hold> {
+    Ok(core.config.level_of(user) >= Level::User
+        || logins::get(&core.store, user.as_str()).await?.is_some())
+}
+
+/// What the bot says to somebody who may not use the bridge.
+pub(crate) const NOT_ALLOWED: &str = "You may not use this bridge. Ask whoever runs this server.";
+
+/// The same to somebody of whom there is a registration.
+pub(crate) const MAY_LEAVE: &str = "You may not use this bridge: whoever runs this server has decided so. Nothing is sent to WhatsApp for you or received from there. You can still write “disable” to end your registration at WhatsApp, and “erase” to have deleted what I keep of you.";
 
 /// What can be told to the bot, and what can be sent in chats.
 fn help(core: &Core) -> String {
@@ -335,87 +350,4 @@ pub(crate) async fn tell(
 ) -> Result<(), Hold> {
     let room = room(core, user).await?;
     reply(core, &room, user, cause, text, Batch::new()).await
-}
-
-/// A user's chat with the bot, which is opened if there is none.
-pub(crate) async fn room(core: &Arc<Core>, user: &str) -> Result<OwnedRoomId, Hold> {
-    if let Some(room) = room_of(core, user).await? {
-        return Ok(room);
-    }
-    let (bot, id) = (core.bot_puppet().await?, core.user(user)?);
-    for attempt in 0..ROOMS {
-        // The alias makes it one room, however often this is tried.
-        let prefix = &core.config.appservice.ghost_prefix;
-        let alias = ids::portal_alias(prefix, user, "", attempt);
-        let new = NewRoom {
-            alias: Some(alias),
-            invite: vec![id.clone()],
-            is_direct: true,
-            encrypted: true,
-            ..NewRoom::default()
-        };
-        let made = failpoints::around!("botroom.create", bot.create_room(new).await)?;
-        if made.existed {
-            match bot.invite(&made.room_id, &id).await {
-                Ok(()) => {}
-                Err(error) if error.is_retryable() => return Err(error.into()),
-                // The bot has left it: that room is over.
-                Err(_) => continue,
-            }
-        }
-        remember_room(core, user, &made.room_id).await?;
-        return Ok(made.room_id);
-    }
-    Err(Hold::damaged("no room can be made for a user and the bot"))
-}
-
-/// Key under which a user's chat with the bot is remembered. A user has one before there is a login.
-pub(crate) fn room_key(user: &str) -> String {
-    format!("management_room:{user}")
-}
-
-pub(crate) async fn room_of(core: &Core, user: &str) -> Result<Option<OwnedRoomId>, Hold> {
-    Ok(meta::get(&core.store, &room_key(user))
-        .await?
-        .and_then(|room| RoomId::parse(room).ok()))
-}
-
-async fn remember_room(core: &Core, user: &str, room: &RoomId) -> Result<(), Hold> {
-    if room_of(core, user).await?.as_deref() == Some(room) {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    meta::put(&mut batch, &room_key(user), room.as_str());
-    core.store.commit(batch).await?;
-    Ok(())
-}
-
-/// A user invited the bot: it joins and says what it can do.
-pub(crate) async fn invited(core: &Arc<Core>, room: &RoomId, sender: &str) -> Result<(), Hold> {
-    let bot = core.bot_puppet().await?;
-    bot.join(room).await?;
-    let user = core.user(sender)?;
-    if !is_alone_with(&bot, room, &user).await? {
-        return Ok(());
-    }
-    remember_room(core, sender, room).await?;
-    let cause = format!("welcome{room}");
-    reply(core, room, sender, &cause, &help(core), Batch::new()).await
-}
-
-/// Somebody left a chat with the bot: an empty one is left too.
-pub(crate) async fn left(core: &Arc<Core>, room: &RoomId, who: &UserId) -> Result<(), Hold> {
-    if core.config.is_own(who) {
-        return Ok(());
-    }
-    if room_of(core, who.as_str()).await?.as_deref() != Some(room) {
-        return Ok(());
-    }
-    let mut batch = Batch::new();
-    meta::remove(&mut batch, &room_key(who.as_str()));
-    core.store.commit(batch).await?;
-    match core.bot_puppet().await?.leave(room).await {
-        Err(error) if error.is_retryable() => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }

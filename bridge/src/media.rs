@@ -13,6 +13,7 @@ mod breaks;
 mod folder;
 mod incoming;
 mod outgoing;
+mod quota;
 mod shelf;
 mod transfers;
 
@@ -20,12 +21,13 @@ pub use self::folder::{Folder, Reference};
 pub(crate) use self::{
     again::{Wanted, again, wanted},
     incoming::{Fetching, content, fetched},
-    outgoing::{Hosting, Read, end, host, redacted},
+    outgoing::{Hosting, Read, Unsent, end, host, redacted},
     shelf::{Hosted, clear, sweep},
 };
 use self::{
     breaks::Breaks,
     incoming::Chat,
+    quota::Quota,
     transfers::{Bounds, Transfers},
 };
 use crate::{client, config::Config};
@@ -44,6 +46,7 @@ pub struct Media {
     hosting: Transfers<String, Hosting>,
     fetching: Transfers<Chat, Fetching>,
     hosting_breaks: Breaks<String>,
+    quota: Quota,
     fetching_breaks: Breaks<Chat>,
     client: reqwest::Client,
 }
@@ -91,6 +94,7 @@ impl Media {
             hosting: Transfers::new(bounds.clone()),
             fetching: Transfers::new(bounds.clone()),
             hosting_breaks: Breaks::new(),
+            quota: Quota::default(),
             fetching_breaks: Breaks::new(),
             client: client::streaming()?,
             bounds,

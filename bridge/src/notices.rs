@@ -12,9 +12,20 @@ use store::{
 
 use crate::{
     core::{Core, Wake},
-    media,
     passes::Hold,
 };
+
+/// What a sender is told for whom nobody is enlisted.
+const NOT_JOINED: &str =
+    "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
+
+/// Why there is no login for a user, as the end of a sentence without its full stop.
+pub(crate) fn why_no_login(core: &Core, login: &str) -> &'static str {
+    if core.is_blocked(login) {
+        return "whoever runs this server does not let you use this bridge";
+    }
+    NOT_JOINED
+}
 
 /// Why a message did not go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +46,12 @@ pub(crate) enum Reason {
     Unanswered,
     /// The bridge failed at it, and has set it aside.
     SetAside,
+    /// The bridge has no room for its file.
+    Full,
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unsupported,
         Self::NoKey,
         Self::Refused,
@@ -47,6 +60,7 @@ impl Reason {
         Self::NotJoined,
         Self::Unanswered,
         Self::SetAside,
+        Self::Full,
     ];
 
     /// The word in the database.
@@ -60,6 +74,7 @@ impl Reason {
             Self::NotJoined => "not_joined",
             Self::Unanswered => "unanswered",
             Self::SetAside => "set_aside",
+            Self::Full => "full",
         }
     }
 
@@ -99,8 +114,17 @@ impl<'a> Notice<'a> {
 
     /// Nobody is enlisted for the sender.
     pub(crate) fn not_joined(event_id: &'a str) -> Self {
-        let why = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
-        Self::failed(event_id, Reason::NotJoined, why)
+        Self::failed(event_id, Reason::NotJoined, NOT_JOINED)
+    }
+
+    /// Nobody is connected for the sender: not enlisted, or not allowed to be.
+    pub(crate) fn no_login(event_id: &'a str, core: &Core, login: &str) -> Self {
+        Self::failed(event_id, Reason::NotJoined, why_no_login(core, login))
+    }
+
+    /// There is no room for a message's file at present.
+    pub(crate) fn full(event_id: &'a str, why: &str) -> Self {
+        Self::failed(event_id, Reason::Full, why)
     }
 
     /// The bridge failed at a message again and again.
@@ -187,7 +211,7 @@ pub(crate) async fn post(
 ) -> Result<(), Hold> {
     let mut batch = done;
     notice.put(&mut batch, core, &portal.login, &portal.peer);
-    core.store.commit(batch).await?;
+    failpoints::around!("notice.commit", core.store.commit(batch).await)?;
     wake(core, &portal.login, &portal.peer);
     Ok(())
 }
@@ -260,43 +284,42 @@ async fn tell_of(
     noted
 }
 
-/// The gatekeeper acknowledged a message with an error: it will not be delivered.
+/// The gatekeeper acknowledged a message with an error: it will not be delivered. Wants that told in `batch`; gives the event that
+/// became the message.
+///
+/// # Errors
+///
+/// When the database cannot be read.
 pub(crate) async fn refused_by_gatekeeper(
     core: &Arc<Core>,
+    batch: &mut Batch,
     login: &str,
     peer: &str,
     stanza_id: &str,
     why: &str,
-) {
-    let result = async {
-        if let Some((event, _)) = message_of(core, login, peer, stanza_id).await? {
-            // Nobody will fetch its file.
-            media::end(core, &event).await?;
-        }
-        Ok(())
+) -> Result<Option<String>, Hold> {
+    let Some((event, portal)) = message_of(core, login, peer, stanza_id).await? else {
+        return Ok(None);
     };
-    log_untold(core, login, result.await);
-    tell_of(core, login, peer, stanza_id, |event| {
-        Notice::refused(event, why)
-    })
-    .await;
+    Notice::refused(&event, why).put(batch, core, &portal.login, &portal.peer);
+    Ok(Some(event))
 }
 
-/// The other side has the message and cannot use it.
+/// The other side has the message and cannot use it. Says whether that is written down: only then the other side may forget it.
 pub(crate) async fn unusable_there(
     core: &Arc<Core>,
     login: &str,
     peer: &str,
     stanza_id: &str,
     why: &str,
-) {
+) -> bool {
     tell_of(core, login, peer, stanza_id, |event| {
         Notice::unusable(event, why)
     })
-    .await;
+    .await
 }
 
-/// The other side never shows messages of this kind. Says whether that is written down: only then the other side may forget it.
+/// The other side never shows messages of this kind. Says the same.
 pub(crate) async fn unshown_there(
     core: &Arc<Core>,
     login: &str,
@@ -326,7 +349,7 @@ pub(crate) async fn delayed_by_gatekeeper(
         let mut batch = Batch::new();
         notice.put(&mut batch, core, &portal.login, &portal.peer);
         reports::tried(&mut batch, &event);
-        core.store.commit(batch).await?;
+        failpoints::around!("delay.commit", core.store.commit(batch).await)?;
         wake(core, &portal.login, &portal.peer);
         Ok(())
     };

@@ -18,7 +18,7 @@ pub(crate) async fn watch(core: Arc<Core>) {
     let homeserver = core.puppets.homeserver();
     loop {
         tokio::select! {
-            () = homeserver.went_away() => {}
+            () = homeserver.went_away() => core.gaps.likely(),
             () = tokio::time::sleep(NUDGE) => {
                 ask(&core).await;
                 continue;

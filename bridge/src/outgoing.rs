@@ -5,7 +5,7 @@
 
 mod compose;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use gatekeeper::{
     message::{self, Body},
@@ -72,13 +72,22 @@ pub(crate) async fn handle(
     describe::keep_up(core, portal).await?;
     let mut ready = Vec::new();
     let mut done = Batch::new();
+    // Those whose commit is still to come.
+    let mut keys = HashSet::new();
     for event in events {
         // What is about another message has to find that one written down.
         if is_about(&event) {
             let done = std::mem::take(&mut done);
             send(core, portal, std::mem::take(&mut ready), done).await?;
         }
-        match read(core, portal, &event).await {
+        let mut found = read(core, portal, &event).await;
+        if let Ok(Read::Composed(composed)) = &found
+            && let Some(key) = &composed.key
+            && !keys.insert(key.clone())
+        {
+            found = Ok(Read::replay());
+        }
+        match found {
             Ok(Read::Composed(composed)) if composed.parts.is_empty() => {
                 done.append(composed.also);
                 inbox::done(&mut done, event.seq);
@@ -113,6 +122,13 @@ pub(crate) async fn handle(
                 let done = std::mem::take(&mut done);
                 send(core, portal, std::mem::take(&mut ready), done).await?;
                 refuse(core, portal, &event, text).await?;
+            }
+            Ok(Read::Full(text)) => {
+                let done = std::mem::take(&mut done);
+                send(core, portal, std::mem::take(&mut ready), done).await?;
+                let mut batch = Batch::new();
+                inbox::done(&mut batch, event.seq);
+                notices::post(core, portal, Notice::full(&event.event_id, &text), batch).await?;
             }
             Ok(Read::NoKey(withheld)) => {
                 let done = std::mem::take(&mut done);
@@ -230,7 +246,7 @@ async fn send(
 ) -> Result<(), Hold> {
     if ready.is_empty() {
         if !batch.is_empty() {
-            core.store.commit(batch).await?;
+            failpoints::around!("inbox.nothing.commit", core.store.commit(batch).await)?;
         }
         return Ok(());
     }
@@ -341,7 +357,8 @@ async fn without_login(
     for message in ready {
         let mut done = Batch::new();
         inbox::done(&mut done, message.seq);
-        notices::post(core, portal, Notice::not_joined(&message.event_id), done).await?;
+        let notice = Notice::no_login(&message.event_id, core, &portal.login);
+        notices::post(core, portal, notice, done).await?;
     }
     Ok(())
 }
@@ -434,10 +451,15 @@ pub(crate) async fn read_again(
     let room = core.room(&message.room_id)?;
     let event_id =
         EventId::parse(event_id).map_err(|_| Hold::damaged("a stored event id is damaged"))?;
-    match ghost.get_event(&room, &event_id).await? {
-        Some(event) => compose::again(core, portal, message, &event).await,
-        None => Ok(None),
-    }
+    let Some(event) = ghost.get_event(&room, &event_id).await? else {
+        return Ok(None);
+    };
+    // The chat may have another room by now: the event was encrypted in its own.
+    let portal = Portal {
+        room_id: Some(message.room_id.clone()),
+        ..portal.clone()
+    };
+    compose::again(core, &portal, message, &event).await
 }
 
 /// Whether an event of a portal's room has been deleted, as the homeserver has it now.

@@ -161,6 +161,14 @@ impl From<SessionError> for Hold {
     }
 }
 
+/// What the homeserver refuses for good when a puppet leaves a room: the puppet is not in it.
+pub(crate) fn gone(left: Result<(), HttpError>) -> Result<(), Hold> {
+    match left {
+        Err(error) if error.is_retryable() => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Runs a handler. One that panics has failed: what it worked on is tried again, and is not lost.
 pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Hold>>) -> Result<T, Hold> {
     // What a handler changes is committed whole or not at all; locks are given back when it is dropped.

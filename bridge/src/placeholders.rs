@@ -78,7 +78,10 @@ async fn send(
     let encrypted = ghost
         .encrypt(room, "m.room.message", core.raw(&content)?)
         .await?;
-    ghost.commit_with(Batch::new()).await?;
+    failpoints::around!(
+        "placeholder.key.commit",
+        ghost.commit_with(Batch::new()).await
+    )?;
     let txn_id: &TransactionId = txn_id.into();
     let event = ghost
         .send(

@@ -12,7 +12,13 @@ use store::{
     portals::{self, Portal},
 };
 
-use crate::{core::Core, directory, ids, management, passes::Hold, phone::PhoneNumber};
+use crate::{
+    config::Level,
+    core::Core,
+    directory, ids, management,
+    passes::{Hold, gone},
+    phone::PhoneNumber,
+};
 
 /// Before a room that is being joined is looked at again.
 const JOINING: Duration = Duration::from_millis(500);
@@ -198,26 +204,23 @@ pub(crate) async fn member(
 ) -> Result<(), Hold> {
     let mut done = Batch::new();
     inbox::done(&mut done, event.seq);
-    let Some(change) = MemberEvent::read(&event.body) else {
-        core.store.commit(done).await?;
-        return Ok(());
-    };
-    let Ok(target) = UserId::parse(&change.state_key) else {
-        core.store.commit(done).await?;
-        return Ok(());
-    };
-    match change.membership.as_str() {
-        "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
-            invited(core, room, &event, &target).await?;
-        }
-        "leave" | "ban" => {
-            if let Some(portal) = core.portal_of(room).await? {
-                left(core, room, &portal, &target).await?;
-            } else {
-                management::left(core, room, &target).await?;
+    if let Some(change) = MemberEvent::read(&event.body)
+        && let Ok(target) = UserId::parse(&change.state_key)
+    {
+        match change.membership.as_str() {
+            "invite" if core.config.is_own(&target) && event.sender != core.bot.as_str() => {
+                invited(core, room, &event, &target).await?;
             }
+            "leave" | "ban" => {
+                if let Some(portal) = core.portal_of(room).await? {
+                    left(core, room, &portal, &target).await?;
+                } else {
+                    management::left(core, room, &target).await?;
+                }
+            }
+            "join" => management::joined(core, room, &target).await?,
+            _ => {}
         }
-        _ => {}
     }
     failpoints::around!("member.done", core.store.commit(done).await)?;
     Ok(())
@@ -262,13 +265,20 @@ async fn invited(
         }
         return management::invited(core, room, sender).await;
     }
-    let own = UserId::parse(sender).is_ok_and(|sender| core.config.is_own(&sender));
-    if own {
+    let inviter = core.user(sender)?;
+    if core.config.is_own(&inviter) {
         return Ok(());
     }
     let Some(phone) = core.config.phone_of(target) else {
         return Ok(());
     };
+    if core.config.level_of(&inviter) < Level::User {
+        // No ghost and no room is made for them; one that is there turns them down.
+        return match core.puppet_if_known(target.as_str()).await? {
+            Some(ghost) => gone(ghost.leave(room, Some(management::NOT_ALLOWED)).await),
+            None => Ok(()),
+        };
+    }
     ghost_of_number(core, &phone).await?;
     let Some(ghost) = core.puppet_if_known(target.as_str()).await? else {
         return Ok(());
@@ -282,11 +292,7 @@ async fn invited(
             );
             management::tell(core, sender, &event.event_id, &text).await?;
             // The invitation is turned down, so that it does not look as if somebody was there.
-            match ghost.leave(room).await {
-                Ok(()) => Ok(()),
-                Err(error) if error.is_retryable() => Err(error.into()),
-                Err(_) => Ok(()),
-            }
+            gone(ghost.leave(room, None).await)
         }
     }
 }
@@ -405,7 +411,7 @@ async fn close(core: &Arc<Core>, room: &RoomId, portal: &Portal) -> Result<(), H
     portals::leave_room(&mut batch, portal.id, room.as_str());
     portals::set_room(&mut batch, portal.id, None);
     portals::set_state(&mut batch, portal.id, portals::State::Closed);
-    core.store.commit(batch).await?;
+    failpoints::around!("portal.closed.commit", core.store.commit(batch).await)?;
     core.forget_portal(room);
     Ok(())
 }

@@ -147,7 +147,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
                     row.attempts.saturating_add(1),
                     core.now(),
                 );
-                core.store.commit(batch).await?;
+                failpoints::around!("posting.later.commit", core.store.commit(batch).await)?;
                 held = Some(Held {
                     after: error.retry_after(),
                     attempts: row.attempts,
@@ -165,6 +165,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
         failpoints::pass!("posting.committed");
     }
     // What is about these events may have waited for their ids.
+    core.receipts.posted(core, room);
     sent.dedup();
     for (login, peer) in sent {
         core.incoming.nudge(core, &login, &peer);
@@ -229,7 +230,7 @@ async fn refused(
     let mut batch = Batch::new();
     if row.attempts + 1 < REFUSALS {
         sends::retry(&mut batch, row.seq, row.attempts + 1, core.now());
-        core.store.commit(batch).await?;
+        failpoints::around!("posting.again.commit", core.store.commit(batch).await)?;
         return Err(Held {
             after: None,
             attempts: 1,
@@ -252,6 +253,6 @@ async fn refused(
         );
         quarantine::refused_send(core, &mut batch, row, &error.to_string());
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("posting.aside.commit", core.store.commit(batch).await)?;
     Ok(())
 }

@@ -11,7 +11,7 @@ mod media;
 use std::{
     fmt,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -26,6 +26,7 @@ use gatekeeper::token::Jwks;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
+use tower_http::timeout::TimeoutLayer;
 
 pub(crate) use self::keys::fetch as fetch_keys;
 pub use self::{
@@ -41,6 +42,8 @@ use crate::{
 pub const JWKS_PATH: &str = "/.well-known/oauth/openid/jwks";
 /// Larger than any push.
 const PUSH_LIMIT: usize = 16 * 1024;
+/// How long a request may take from its header to the beginning of its answer. The files themselves have their own.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What stands behind the router.
 #[async_trait]
@@ -103,6 +106,10 @@ pub fn router(state: Public) -> Router {
         .route(&format!("{base}/{{reference}}"), get(media::get))
         .route(&format!("{base}/{{reference}}/"), get(media::get))
         .layer(DefaultBodyLimit::max(PUSH_LIMIT))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            DEADLINE,
+        ))
         .with_state(state)
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn event_failed(
     if attempts < core.config.limits.tries {
         let mut batch = Batch::new();
         inbox::put_off(&mut batch, event.seq, state, attempts, 0, &hold.reason);
-        core.store.commit(batch).await?;
+        failpoints::around!("inbox.again.commit", core.store.commit(batch).await)?;
         let delay = hold.after.unwrap_or_else(|| backoff(event.attempts));
         return Ok(Verdict::Again(delay));
     }
@@ -65,7 +65,7 @@ async fn set_aside(
     let mut batch = Batch::new();
     inbox::quarantine(&mut batch, event.seq, attempts, reason);
     let told = tell_sender(core, event, &mut batch).await?;
-    core.store.commit(batch).await?;
+    failpoints::around!("inbox.aside.commit", core.store.commit(batch).await)?;
     if let Some((login, peer)) = told {
         notices::wake(core, &login, &peer);
     }
@@ -122,7 +122,7 @@ pub(crate) async fn damaged_events(
                 Some(body) => {
                     let mut batch = Batch::new();
                     inbox::set_body(&mut batch, &head.event_id, body);
-                    core.store.commit(batch).await?;
+                    failpoints::around!("inbox.anew.commit", core.store.commit(batch).await)?;
                 }
                 None => set_aside(core, head, head.attempts, "its row is damaged").await?,
             }
@@ -193,7 +193,7 @@ pub(crate) async fn damaged_sends(core: &Core, room: &RoomId) -> Result<(), Erro
                 let why = "it was damaged on the bridge's disk. Ask your contact to send it again";
                 tell_receiver(core, &mut batch, login, peer, &head.txn_id, why);
             }
-            core.store.commit(batch).await?;
+            failpoints::around!("sends.aside.commit", core.store.commit(batch).await)?;
         }
         if heads.len() < PAGE as usize {
             return Ok(());
@@ -212,7 +212,7 @@ pub(crate) async fn damaged_stanza(core: &Core, row: &outbox::Stanza) -> Result<
         messages::advance(&mut batch, login, peer, &row.stanza_id, failed);
         Notice::damaged(event).put(&mut batch, core, login, peer);
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("outbox.aside.commit", core.store.commit(batch).await)?;
     notices::wake(core, &row.login, &row.peer);
     Ok(())
 }
@@ -242,7 +242,7 @@ pub(crate) async fn keep_stanza(
     quarantine::put(&mut batch, &row);
     let why = "something is wrong in the bridge. It is kept, and whoever runs the bridge can have it tried again";
     tell_receiver(core, &mut batch, login, peer, &message.id, why);
-    core.store.commit(batch).await?;
+    failpoints::around!("incoming.aside.commit", core.store.commit(batch).await)?;
     notices::wake(core, login, peer);
     Ok(())
 }
@@ -365,7 +365,7 @@ pub async fn replay(store: &store::Store, selection: &Selection) -> Result<Vec<L
             reports::done(&mut batch, &format!("set aside {}", entry.id));
         }
     }
-    store.commit(batch).await?;
+    failpoints::around!("replay.commit", store.commit(batch).await)?;
     Ok(listed)
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use store::{
     outbox, portals,
     portals::Portal,
     preferences::{self, Preferences},
+    sends,
 };
 
 use crate::{
@@ -32,13 +33,15 @@ use crate::{
 const WAITING: usize = 10_000;
 /// Messages in one receipt.
 const AT_ONCE: u32 = 500;
+/// Messages whose receipts are told again after a start, by their age in milliseconds.
+const RECENT_MS: Millis = 24 * 3600 * 1000;
 /// Before the next attempt when a neighbour does not answer.
 const PAUSE: Duration = Duration::from_secs(15);
 
 /// Receipts that are under way.
 #[derive(Debug)]
 pub(crate) struct Receipts {
-    /// By room: the events that people have read, with who read them.
+    /// By room: the events that people have read, with who read them. They stay until they have been handled.
     waiting: Mutex<HashMap<OwnedRoomId, Vec<Read>>>,
     /// The event up to which a room's ghost was last said to have read.
     told: moka::sync::Cache<OwnedRoomId, String>,
@@ -49,6 +52,8 @@ pub(crate) struct Receipts {
 struct Read {
     user: OwnedUserId,
     event: OwnedEventId,
+    /// When, as the homeserver says.
+    ts: i64,
 }
 
 impl Default for Receipts {
@@ -61,7 +66,7 @@ impl Default for Receipts {
 }
 
 impl Receipts {
-    /// Takes an `m.receipt` event out of a transaction. Does not wait.
+    /// Takes an `m.receipt` event, out of a transaction or of a look through the rooms. Does not wait.
     pub(crate) fn take(&self, core: &Core, room: OwnedRoomId, event: &RawValue) {
         let reads: Vec<Read> = public_reads(event)
             .into_iter()
@@ -71,31 +76,57 @@ impl Receipts {
             return;
         }
         {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.lock();
             if waiting.len() >= WAITING && !waiting.contains_key(&room) {
                 return;
             }
             let known = waiting.entry(room.clone()).or_default();
             for read in reads {
-                known.retain(|other| other.user != read.user);
-                known.push(read);
+                note(known, read);
             }
         }
         core.wake(Wake::Read(room));
     }
 
-    fn taken(&self, room: &RoomId) -> Vec<Read> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(room).unwrap_or_default()
+    /// Whether all that was taken has been handled.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().is_empty()
     }
 
-    /// Puts back what could not be handled; what has come since counts more.
-    fn put_back(&self, room: &RoomId, read: Read) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting.entry(room.to_owned()).or_default();
-        if !known.iter().any(|other| other.user == read.user) {
-            known.push(read);
+    /// Events of a room got their ids: one of them may have been read before that.
+    pub(crate) fn posted(&self, core: &Core, room: &RoomId) {
+        if self.lock().contains_key(room) {
+            core.wake(Wake::Read(room.to_owned()));
         }
+    }
+
+    fn of(&self, room: &RoomId) -> Vec<Read> {
+        self.lock().get(room).cloned().unwrap_or_default()
+    }
+
+    /// Takes out what has been handled, unless something newer has taken its place.
+    fn done(&self, room: &RoomId, read: &Read) {
+        let mut waiting = self.lock();
+        if let Some(known) = waiting.get_mut(room) {
+            known.retain(|other| other != read);
+            if known.is_empty() {
+                waiting.remove(room);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedRoomId, Vec<Read>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a receipt to those of a room. The latest of a user counts: they come in transactions and by looks through the rooms, and the
+/// two ways may cross.
+fn note(known: &mut Vec<Read>, read: Read) {
+    match known.iter_mut().find(|other| other.user == read.user) {
+        Some(other) if other.ts > read.ts => {}
+        Some(other) => *other = read,
+        None => known.push(read),
     }
 }
 
@@ -118,29 +149,26 @@ fn public_reads(event: &RawValue) -> Vec<Read> {
     let Ok(event) = serde_json::from_str::<Event>(event.get()) else {
         return Vec::new();
     };
-    let mut reads: Vec<(i64, Read)> = event
-        .content
-        .into_iter()
-        .flat_map(|(event, kinds)| {
-            kinds.read.into_iter().map(move |(user, details)| {
-                let event = event.clone();
-                (details.ts, Read { user, event })
-            })
+    let reads = event.content.into_iter().flat_map(|(event, kinds)| {
+        kinds.read.into_iter().map(move |(user, details)| Read {
+            user,
+            event: event.clone(),
+            ts: details.ts,
         })
-        .collect();
-    // The latest of a user counts.
-    reads.sort_by_key(|(ts, _)| *ts);
-    reads.into_iter().map(|(_, read)| read).collect()
+    });
+    reads.collect()
 }
 
 /// Handles the receipts of a room.
 pub(crate) async fn read_pass(core: &Arc<Core>, room: &RoomId) {
-    for read in core.receipts.taken(room) {
-        if let Err(hold) = read_up_to(core, room, &read).await {
-            tracing::info!(room = %core.log_id(room.as_str()), reason = %hold.reason, "a read receipt waits");
-            core.receipts.put_back(room, read);
-            let wake = Wake::Read(room.to_owned());
-            core.later.wake_after(wake, hold.after.unwrap_or(PAUSE));
+    for read in core.receipts.of(room) {
+        match read_up_to(core, room, &read).await {
+            Ok(()) => core.receipts.done(room, &read),
+            Err(hold) => {
+                tracing::info!(room = %core.log_id(room.as_str()), reason = %hold.reason, "a read receipt waits");
+                let wake = Wake::Read(room.to_owned());
+                core.later.wake_after(wake, hold.after.unwrap_or(PAUSE));
+            }
         }
     }
 }
@@ -152,22 +180,30 @@ async fn read_up_to(core: &Arc<Core>, room: &RoomId, read: &Read) -> Result<(), 
     if read.user.as_str() != portal.login {
         return Ok(());
     }
-    match moment_of(core, &portal, room, &read.event).await? {
-        Some(moment) => mark(core, &portal, room, moment).await,
-        None => Ok(()),
+    // Asked first: an event gets its id and leaves the queue in one commit.
+    let posting = !sends::heads(&core.store, room.as_str(), 0, 1)
+        .await?
+        .is_empty();
+    if let Some(moment) = known_moment(core, room, &read.event).await? {
+        return mark(core, &portal, room, moment).await;
     }
+    if let Some(moment) = moment_before(core, &portal, room, &read.event).await? {
+        mark(core, &portal, room, moment).await?;
+    }
+    if posting {
+        // It may be one that the homeserver has and whose id is not written down yet.
+        return Err(Hold::until("events of the room have no ids yet"));
+    }
+    Ok(())
 }
 
-/// When the bridge had the last bridged message at or before an event.
-async fn moment_of(
+/// When the bridge had the last bridged message before an event that is none.
+async fn moment_before(
     core: &Arc<Core>,
     portal: &Portal,
     room: &RoomId,
     event: &EventId,
 ) -> Result<Option<Millis>, Hold> {
-    if let Some(moment) = known_moment(core, room, event).await? {
-        return Ok(Some(moment));
-    }
     // A notice, a status, an edit, a reaction: what stands before it counts.
     let ghost = core.ghost(&portal.ghost).await?;
     let before = match ghost.events_before(room, event).await {
@@ -249,6 +285,15 @@ async fn mark(core: &Arc<Core>, portal: &Portal, room: &RoomId, until: Millis) -
     Ok(())
 }
 
+/// Has ghosts mark what their contacts have read of the last day's messages: the last time that may have been cut short.
+pub(crate) async fn wake_all(core: &Core) -> Result<(), store::Error> {
+    let since = core.now().saturating_sub(RECENT_MS);
+    for (login, peer) in messages::read_chats(&core.store, since).await? {
+        core.wake(Wake::Seen(login, peer));
+    }
+    Ok(())
+}
+
 /// The contact has read messages: the ghost marks the last of them.
 pub(crate) async fn seen(core: &Arc<Core>, login: &str, peer: &str) {
     if let Err(hold) = try_seen(core, login, peer).await {
@@ -297,7 +342,7 @@ pub(crate) async fn switch(core: &Arc<Core>, user: &str, on: bool) -> Result<(),
     }
     let mut batch = Batch::new();
     preferences::put(&mut batch, user, after);
-    core.store.commit(batch).await?;
+    failpoints::around!("preferences.commit", core.store.commit(batch).await)?;
     if let Some(login) = core.logins.get(user) {
         login.connection.reconnect();
     }
@@ -306,6 +351,7 @@ pub(crate) async fn switch(core: &Arc<Core>, user: &str, on: bool) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use ruma::{UserId, event_id, user_id};
     use serde_json::{json, value::to_raw_value};
 
     use super::*;
@@ -328,13 +374,26 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_comes_last() {
-        let found = reads(json!({
-            "$z": {"m.read": {"@anna:localhost": {"ts": 5}}},
-            "$a": {"m.read": {"@anna:localhost": {"ts": 9}}, "org.example": {"x": 1}},
-        }));
-        let events: Vec<_> = found.iter().map(|(_, event)| event.as_str()).collect();
-        assert_eq!(events, ["$z", "$a"]);
+    fn the_latest_of_a_user_counts() {
+        let read = |user: &UserId, event: &EventId, ts| Read {
+            user: user.to_owned(),
+            event: event.to_owned(),
+            ts,
+        };
+        let (anna, bob) = (user_id!("@anna:localhost"), user_id!("@bob:localhost"));
+        let (z, a, m) = (event_id!("$z"), event_id!("$a"), event_id!("$m"));
+        let mut known = Vec::new();
+        for new in [
+            read(anna, z, 5),
+            read(bob, m, 6),
+            read(anna, a, 9),
+            // A look through the rooms that began before the last one came.
+            read(anna, z, 5),
+            read(bob, a, 6),
+        ] {
+            note(&mut known, new);
+        }
+        assert_eq!(known, [read(anna, a, 9), read(bob, a, 6)]);
     }
 
     #[test]

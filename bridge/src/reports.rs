@@ -183,7 +183,7 @@ impl Teller<'_> {
             self.take_back(row).await?;
             let mut batch = Batch::new();
             reports::over(&mut batch, &row.report.about, row.version);
-            self.core.store.commit(batch).await?;
+            failpoints::around!("report.over.commit", self.core.store.commit(batch).await)?;
             return Ok(Shown::Nothing);
         }
         if row.told >= row.version {
@@ -205,7 +205,10 @@ impl Teller<'_> {
             self.status(&row.report.about, &content, &part).await?;
         }
         let mut notice = row.notice_room.clone().zip(row.notice_event.clone());
-        if row.report.loud && core.config.messages.notices && !quiet {
+        // The switch is for notices about messages. What is about a contact or the login, such as another security code, has no
+        // other sign.
+        let wanted = core.config.messages.notices || row.report.kind == Kind::Note;
+        if row.report.loud && wanted && !quiet {
             notice = self.notice(row).await?.or(notice);
         }
         let mut batch = Batch::new();
@@ -221,7 +224,7 @@ impl Teller<'_> {
         if row.report.kind == Kind::Note || self.is_final(row).await? {
             reports::over(&mut batch, about, row.version);
         }
-        core.store.commit(batch).await?;
+        failpoints::around!("report.commit", core.store.commit(batch).await)?;
         Ok(())
     }
 
@@ -280,22 +283,42 @@ impl Teller<'_> {
         ids::transaction_id(self.login, "report", about, part)
     }
 
-    /// Says in the room what a report says: a new notice, or an edit of the one that is there. Gives the notice, if there is
-    /// one now.
+    /// Says in the room what a report says: a new notice, or an edit of the one that is there. Gives the notice, if it is a
+    /// new one.
     async fn notice(&self, row: &Report) -> Result<Option<(String, String)>, Hold> {
         let core = self.core;
         let bot = core.bot_puppet().await?;
         let txn = self.txn(&row.report.about, &part("notice", row));
         if let (Some(room), Some(event)) = (&row.notice_room, &row.notice_event) {
             let content = content::edit(&row.report, event);
-            let said = self.say(&bot, &core.room(room)?, &content, &txn).await;
-            given_up(said)?;
-            return Ok(None);
+            let room = core.room(room)?;
+            let said = self.say(&bot, &room, &content, &txn).await;
+            return match given_up(said)? {
+                Some(_) => Ok(None),
+                None => self.aside(&bot, row, &room).await,
+            };
         }
         let place = self.place().await?;
         let content = content::notice(&row.report, place.beside);
-        let said = given_up(self.say(&bot, &place.room, &content, &txn).await)?;
-        Ok(said.map(|event| (place.room.to_string(), event)))
+        match given_up(self.say(&bot, &place.room, &content, &txn).await)? {
+            Some(event) => Ok(Some((place.room.to_string(), event))),
+            None => self.aside(&bot, row, &place.room).await,
+        }
+    }
+
+    /// Says in the bot's own chat with the user what the homeserver does not let it say in a room: it was removed from there, or
+    /// may not write.
+    async fn aside(
+        &self,
+        bot: &Arc<Puppet>,
+        row: &Report,
+        refused: &RoomId,
+    ) -> Result<Option<(String, String)>, Hold> {
+        let room = management::other_room(self.core, self.login, refused).await?;
+        let txn = self.txn(&row.report.about, &part("aside", row));
+        let content = content::notice(&row.report, false);
+        let said = given_up(self.say(bot, &room, &content, &txn).await)?;
+        Ok(said.map(|event| (room.to_string(), event)))
     }
 
     /// The portal, or where the bot is not in it, its own chat with the user.
@@ -328,11 +351,13 @@ impl Teller<'_> {
             .map_err(|_| PuppetError::Invalid("a stored user id is damaged".to_owned()))?;
         bot.prepare(room, &[reader]).await?;
         let encrypted = bot.encrypt(room, "m.room.message", json(content)?).await?;
-        bot.commit_with(Batch::new()).await?;
+        failpoints::around!("notice.key.commit", bot.commit_with(Batch::new()).await)?;
         let txn: &TransactionId = txn.into();
-        let event = bot
-            .send(room, txn, "m.room.encrypted", encrypted.into_json(), None)
-            .await?;
+        let content = encrypted.into_json();
+        let event = failpoints::around!(
+            "notice.send",
+            bot.send(room, txn, "m.room.encrypted", content, None).await
+        )?;
         Ok(event.to_string())
     }
 
@@ -348,9 +373,8 @@ impl Teller<'_> {
         let txn = self.txn(&row.report.about, &part("gone", row));
         let txn: &TransactionId = txn.as_str().into();
         let room = self.core.room(room)?;
-        let gone = bot
-            .redact(&room, &event, txn, Some("it went after all"))
-            .await;
+        let why = Some("it went after all");
+        let gone = failpoints::around!("notice.gone", bot.redact(&room, &event, txn, why).await);
         given_up(
             gone.map_err(PuppetError::from)
                 .map(|event| event.to_string()),
@@ -380,7 +404,7 @@ fn json(content: &Value) -> Result<Box<serde_json::value::RawValue>, PuppetError
     to_raw_value(content).map_err(|error| PuppetError::Invalid(error.to_string()))
 }
 
-/// What the homeserver refuses for good is not told: the room is gone, or the bot was removed from it.
+/// What the homeserver refuses for good is not told there: the room is gone, or the bot was removed from it.
 fn given_up(result: Result<String, PuppetError>) -> Result<Option<String>, Hold> {
     match result {
         Ok(event) => Ok(Some(event)),

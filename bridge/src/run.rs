@@ -1,6 +1,7 @@
 //! Running the bridge: opens what it needs, serves both sides, and ends in order.
 
 use std::{
+    io,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +13,7 @@ use futures_util::FutureExt as _;
 use gatekeeper::token::Jwks;
 use puppeting::{HomeserverConfig, PuppetOptions, Puppets, Token};
 use store::{Batch, SealingKey, Store, StoreConfig, prune};
-
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,8 +31,9 @@ use crate::{
     outages,
     passes::Hold,
     public::{self, Keys, Public, PushSink},
+    receipts,
     registration::Registration,
-    serve::{listen, serve},
+    serve::{Bounds, listen, serve},
     tokens, watch,
 };
 
@@ -39,8 +41,11 @@ use crate::{
 const TIDYING: Duration = Duration::from_secs(300);
 /// Room keys are kept this long at least, in milliseconds: clients use one for a week.
 const ROOM_KEYS_MS: i64 = 30 * 24 * 3600 * 1000;
-/// How long the neighbours may take to let go at the end.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long the neighbours may take to let go at the end. Together with [`CLOSING`] and what the runtime is given it stays under
+/// five seconds, after which service managers lose their patience.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the database may take to write what is under way and to close. What it has not written was acknowledged to nobody.
+const CLOSING: Duration = Duration::from_millis(1500);
 
 /// Why the bridge cannot start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -95,28 +100,43 @@ pub async fn run(config: Config, registration: Registration) -> Result<(), Failu
     ));
 
     let stop = CancellationToken::new();
-    let inside = tokio::spawn(serve(from_homeserver, inner, stop.clone()));
-    let outside = tokio::spawn(serve(from_gatekeeper, outer, stop.clone()));
+    let inside = tokio::spawn(serve(from_homeserver, inner, Bounds::NONE, stop.clone()));
+    let outside = tokio::spawn(serve(from_gatekeeper, outer, Bounds::PUBLIC, stop.clone()));
     start(&core);
     tracing::info!("gatehouse runs");
-    let asked = async {
-        asked_to_stop().await;
-        tracing::info!("asked to stop");
-    };
-    let broken = async {
-        // A listener that ends by itself is a fault; the other one is stopped with it.
-        tokio::select! {
-            _ = inside => {}
-            _ = outside => {}
+    let ended = tokio::select! {
+        () = asked_to_stop() => {
+            tracing::info!("asked to stop");
+            Ok(())
         }
+        // A listener that ends by itself is a fault; the other one is stopped with it.
+        end = inside => Err(ListenerEnded::new("appservice.listen", end)),
+        end = outside => Err(ListenerEnded::new("public.listen", end)),
     };
-    tokio::select! {
-        () = asked => {}
-        () = broken => {}
-    }
     stop.cancel();
     crate::run::stop(&core).await;
-    Ok(())
+    Ok(ended?)
+}
+
+/// A listener has ended although nobody asked for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the listener of {key} has ended")]
+struct ListenerEnded {
+    /// The key of the configuration that gives its address.
+    key: &'static str,
+    /// Why.
+    source: io::Error,
+}
+
+impl ListenerEnded {
+    fn new(key: &'static str, end: Result<io::Result<()>, JoinError>) -> Self {
+        let source = match end {
+            Ok(Ok(())) => io::Error::other("it takes no more connections"),
+            Ok(Err(error)) => error,
+            Err(panic) => io::Error::other(panic),
+        };
+        Self { key, source }
+    }
 }
 
 /// Ends with SIGTERM or SIGINT.
@@ -184,7 +204,9 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     let http = client::client()?;
     let profile = config.gatekeeper.profile.clone();
     let media = Media::open(&config).await?;
-    Ok(Core::new(config, store, puppets, profile, http, media))
+    let core = Core::new(config, store, puppets, profile, http, media);
+    catch_up::remember(&core).await?;
+    Ok(core)
 }
 
 /// Opens the database; one that is not up yet is waited for.
@@ -303,16 +325,17 @@ async fn start_matrix(core: Arc<Core>) {
 async fn greet(core: &Arc<Core>) -> Result<(), Hold> {
     core.bot_puppet().await?;
     core.wake_all().await?;
+    receipts::wake_all(core).await?;
     core.puppets.ping(None).await?;
     Ok(())
 }
 
-/// Deletes what is old, empties the `/sync` inboxes of ghosts and renews token keys, a few times a day.
+/// Deletes what is old, at the start and then a few times a day; then it also empties the `/sync` inboxes of ghosts and renews
+/// token keys, which the start does by itself.
 async fn upkeep(core: Arc<Core>) {
-    let database = &core.config.database;
-    let every = Duration::from_secs(database.prune_seconds.into());
-    let keep = i64::from(database.keep_seconds) * 1000;
+    let every = Duration::from_secs(core.config.database.prune_seconds.into());
     loop {
+        prune(&core).await;
         tokio::time::sleep(every).await;
         if let Err(hold) = tokens::keep_up(&core).await {
             tracing::warn!(reason = %hold.reason, "the token keys could not be looked after");
@@ -321,20 +344,26 @@ async fn upkeep(core: Arc<Core>) {
         for user in core.take_unswept() {
             core.wake(Wake::Sweep(user));
         }
-        let now = core.now();
-        let before = now.saturating_sub(keep);
-        let mut batch = Batch::new();
-        prune::transactions(&mut batch, before);
-        prune::messages(&mut batch, before);
-        prune::undecryptable(&mut batch, before);
-        prune::reports(&mut batch, before);
-        prune::quarantine(&mut batch, before);
-        let room_keys = before.min(now.saturating_sub(ROOM_KEYS_MS));
-        puppeting::crypto_store::prune_room_keys(&mut batch, now, room_keys);
-        puppeting::crypto_store::prune_message_hashes(&mut batch, before);
-        if let Err(error) = core.store.commit(batch).await {
-            tracing::warn!(%error, "old rows could not be deleted");
-        }
+    }
+}
+
+/// Deletes what is old.
+async fn prune(core: &Core) {
+    let keep = i64::from(core.config.database.keep_seconds) * 1000;
+    let now = core.now();
+    let before = now.saturating_sub(keep);
+    let mut batch = Batch::new();
+    prune::transactions(&mut batch, before);
+    prune::messages(&mut batch, before);
+    prune::undecryptable(&mut batch, before);
+    prune::megolm_indexes(&mut batch, before);
+    prune::reports(&mut batch, before);
+    prune::quarantine(&mut batch, before);
+    let room_keys = before.min(now.saturating_sub(ROOM_KEYS_MS));
+    puppeting::crypto_store::prune_room_keys(&mut batch, now, room_keys);
+    puppeting::crypto_store::prune_message_hashes(&mut batch, before);
+    if let Err(error) = core.store.commit(batch).await {
+        tracing::warn!(%error, "old rows could not be deleted");
     }
 }
 
@@ -354,13 +383,28 @@ async fn stop(core: &Arc<Core>) {
             "a neighbour does not let go; what it has not taken is kept for the next start"
         );
     }
-    core.store.close().await;
+    if tokio::time::timeout(CLOSING, core.store.close())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "the database does not close; what it has not written comes again at the next start"
+        );
+    }
     tracing::info!("stopped");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_that_ends_is_named_with_its_cause() {
+        let broken = Ok(Err(io::Error::other("no more")));
+        let ended = ListenerEnded::new("public.listen", broken);
+        let text = crate::cli::chain(&ended);
+        assert_eq!(text, "the listener of public.listen has ended: no more");
+    }
 
     #[tokio::test]
     async fn a_lost_key_is_not_replaced() {

@@ -7,8 +7,8 @@
 use std::{fmt, sync::Arc};
 
 use gatekeeper::signal::{
-    Bundle, ContentKeys, EncKind, HeldHere, Identity, LocalKeys, Opened, Peer, PreKey, SignalError,
-    SignedPreKey, prekey_ids,
+    Bundle, ContentKeys, EncKind, HeldHere, Identity, LocalKeys, Opened, Peer, Position, PreKey,
+    SignalError, SignedPreKey, Turn, prekey_ids, turn,
 };
 use store::{Batch, LogId, Millis, Secret, Store, logins, signal};
 use tokio::sync::OwnedMutexGuard;
@@ -173,6 +173,11 @@ impl Session {
         )?;
         self.changed = true;
         Ok(ciphertext)
+    }
+
+    /// Whether it is the turn of a message. Where the record does not tell, it is: decrypting shows what is wrong.
+    pub(crate) fn turn(&self, position: &Position) -> Turn {
+        turn(&self.record, position).unwrap_or(Turn::Next)
     }
 
     /// Decrypts a message. The one-time prekey that it used up is deleted in `batch`.

@@ -77,7 +77,9 @@ pub fn feature_of(event_type: &str, content: &Value) -> Option<Feature> {
         "m.poll.start"
         | "org.matrix.msc3381.poll.start"
         | "m.poll.response"
-        | "org.matrix.msc3381.poll.response" => Feature::Poll,
+        | "org.matrix.msc3381.poll.response"
+        | "m.poll.end"
+        | "org.matrix.msc3381.poll.end" => Feature::Poll,
         // One for the whole walk: the places that follow (`m.beacon`) come every few seconds.
         "m.beacon_info" | "org.matrix.msc3672.beacon_info" if content["live"] == true => {
             Feature::LiveLocation

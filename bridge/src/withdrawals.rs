@@ -79,7 +79,7 @@ pub(crate) async fn take(core: &Arc<Core>, message: &Message) -> Result<bool, Ho
         &message.peer,
         &message.stanza_id,
     );
-    core.store.commit(batch).await?;
+    failpoints::around!("withdraw.commit", core.store.commit(batch).await)?;
     Ok(true)
 }
 

@@ -43,6 +43,26 @@ pub const ALL: &[Place] = &[
         "events were taken out of the inbox to be handled",
     ),
     step(
+        "inbox.nothing.commit",
+        "the commit that takes events out of the inbox that become nothing",
+    ),
+    step(
+        "inbox.again.commit",
+        "the commit that counts a try of an event that cannot be handled",
+    ),
+    step(
+        "inbox.aside.commit",
+        "the commit that sets an event aside, with what is to be told",
+    ),
+    step(
+        "inbox.anew.commit",
+        "the commit of an event that was damaged and read from the homeserver once more",
+    ),
+    step(
+        "replay.commit",
+        "the commit that brings back what was set aside",
+    ),
+    step(
         "management.done",
         "the commit that takes an answered command out of the inbox, with its answer",
     ),
@@ -65,6 +85,10 @@ pub const ALL: &[Place] = &[
     step(
         "catchup.commit",
         "the commit of what was found in the rooms and came in no transaction",
+    ),
+    step(
+        "sweep.commit",
+        "the commit that says how far the inbox of a device has been read",
     ),
     // Megolm and the devices of ghosts.
     step(
@@ -91,6 +115,14 @@ pub const ALL: &[Place] = &[
     ),
     step("megolm.query", "the request for device lists"),
     step(
+        "exchange.commit",
+        "the commit of what a device is about to ask for",
+    ),
+    step(
+        "exchanged.commit",
+        "the commit of what a device was answered",
+    ),
+    step(
         "ghost.row.commit",
         "the commit of a new ghost's name, before anybody hears of it",
     ),
@@ -109,6 +141,10 @@ pub const ALL: &[Place] = &[
         "the upload of a ghost's cross-signing keys",
     ),
     step(
+        "ghost.crosssigned.commit",
+        "the commit that says that a ghost's cross-signing keys were uploaded",
+    ),
+    step(
         "ghost.keys",
         "the upload of a ghost's device key, one-time keys and fallback key",
     ),
@@ -118,6 +154,10 @@ pub const ALL: &[Place] = &[
         "the commit that says that a ghost's device is signed",
     ),
     step("ghost.name", "the request that sets a ghost's name"),
+    step(
+        "ghost.named.commit",
+        "the commit that says how a ghost's name is set",
+    ),
     // Matrix to WhatsApp.
     step("contact.commit", "the commit of a contact's address"),
     step(
@@ -126,12 +166,28 @@ pub const ALL: &[Place] = &[
     ),
     step("portal.invite", "the bot is invited into such a room"),
     step("portal.commit", "the commit of a portal"),
+    step(
+        "portal.describe",
+        "the request that says in the state of a room what it is",
+    ),
+    step(
+        "portal.described.commit",
+        "the commit that says that a room was described",
+    ),
+    step(
+        "portal.closed.commit",
+        "the commit that takes a room from its portal, when its user has left it",
+    ),
     step("signal.bundle", "the request for the keys of a contact"),
     step("signal.establish", "the opening of a Signal session"),
     step("signal.encrypt", "a step of a Signal ratchet, to encrypt"),
     step(
         "outgoing.commit",
         "the commit of ratchet, stanzas, message rows and handled events",
+    ),
+    step(
+        "withdraw.commit",
+        "the commit that takes a deleted message out of the outbox before it has left",
     ),
     step(
         "delivery.send",
@@ -156,6 +212,36 @@ pub const ALL: &[Place] = &[
         "the commit that says that a status was told",
     ),
     step(
+        "notice.commit",
+        "the commit that wants something told about a message",
+    ),
+    step(
+        "notice.key.commit",
+        "a step of the ratchet of the bot's room key, for a notice",
+    ),
+    step("notice.send", "the request that puts a notice into a room"),
+    step("notice.gone", "the request that takes a notice back"),
+    step(
+        "report.commit",
+        "the commit that says that something was told",
+    ),
+    step(
+        "report.over.commit",
+        "the commit that says that a notice was taken back",
+    ),
+    step(
+        "delay.commit",
+        "the commit that says that the gatekeeper takes a message only later",
+    ),
+    step(
+        "outbox.aside.commit",
+        "the commit that sets a damaged stanza aside",
+    ),
+    step(
+        "preferences.commit",
+        "the commit of whether a user wants read receipts sent",
+    ),
+    step(
         "read.commit",
         "the commit of what the user has read, with the receipt for the contact",
     ),
@@ -169,6 +255,14 @@ pub const ALL: &[Place] = &[
         "a whole file gets its name in the media folder",
     ),
     step("hosting.commit", "the commit of a hosted file"),
+    step(
+        "hosting.end.commit",
+        "the commit that says that a hosted file is not needed any more",
+    ),
+    step(
+        "shelf.removed.commit",
+        "the commit that says that hosted files were deleted",
+    ),
     // Receipts from WhatsApp.
     place("receipt.come", "a receipt has come"),
     step("receipt.ack", "the ack of a receipt"),
@@ -189,6 +283,14 @@ pub const ALL: &[Place] = &[
         "incoming.receipt",
         "the delivery receipt that takes a message out of the gatekeeper's mailbox",
     ),
+    step(
+        "incoming.aside.commit",
+        "the commit that keeps a message that cannot be handled",
+    ),
+    step(
+        "incoming.back.commit",
+        "the commit that says that a message that was brought back is handled",
+    ),
     step("retry.ask", "a retry receipt of ours"),
     step(
         "retry.keys.commit",
@@ -197,6 +299,10 @@ pub const ALL: &[Place] = &[
     step(
         "placeholder.send",
         "the event that stands for a message that cannot be read yet",
+    ),
+    step(
+        "placeholder.key.commit",
+        "a step of a room's ratchet, for a placeholder",
     ),
     step(
         "placeholder.commit",
@@ -216,6 +322,30 @@ pub const ALL: &[Place] = &[
         "posting.committed",
         "it is written down that an event was accepted",
     ),
+    step(
+        "posting.later.commit",
+        "the commit that counts a try of an event that the homeserver does not take now",
+    ),
+    step(
+        "posting.again.commit",
+        "the commit that counts a try of an event that the homeserver refuses",
+    ),
+    step(
+        "posting.aside.commit",
+        "the commit that sets an event aside that the homeserver refuses",
+    ),
+    step(
+        "sends.aside.commit",
+        "the commit that sets a damaged event aside",
+    ),
+    step(
+        "fading.seen.commit",
+        "the commit that says that a message that may be seen once was seen",
+    ),
+    step(
+        "fading.commit",
+        "the commit that has a message redacted whose time has come",
+    ),
     // A file to Matrix.
     step(
         "fetching.download",
@@ -226,8 +356,21 @@ pub const ALL: &[Place] = &[
         "the upload of a file to the homeserver is about to begin",
     ),
     place("fetching.uploaded", "a file is at the homeserver"),
+    step(
+        "again.commit",
+        "the commit of a file that was asked for again, with the event that shows it",
+    ),
     // Enlistment and the keys at the gatekeeper.
     step("botroom.create", "the making of the bot's room with a user"),
+    step(
+        "botroom.join",
+        "the bot joins a chat that a user made with it",
+    ),
+    step("botroom.commit", "the commit of the bot's room with a user"),
+    step(
+        "botroom.left.commit",
+        "the commit that forgets the bot's room, when its user has left it",
+    ),
     step("consent.commit", "the commit of a user's consent"),
     step(
         "enlist.keys.commit",
@@ -237,6 +380,30 @@ pub const ALL: &[Place] = &[
     step(
         "enlist.commit",
         "the commit of the identity that the gatekeeper gave",
+    ),
+    step(
+        "leave.request",
+        "the request that ends an enlistment at the gatekeeper",
+    ),
+    step(
+        "leave.commit",
+        "the commit of the end of an enlistment, with what is to be told",
+    ),
+    step(
+        "erase.leave",
+        "a ghost leaves the room of a user who is erased",
+    ),
+    step(
+        "erase.rooms.commit",
+        "the commit that erases what belongs to a user's rooms",
+    ),
+    step(
+        "erase.former.commit",
+        "the commit that erases what belongs to a user's former rooms",
+    ),
+    step(
+        "erase.user.commit",
+        "the commit that erases the rest of what is kept of a user",
     ),
     step(
         "prekeys.make.commit",

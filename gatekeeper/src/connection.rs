@@ -16,7 +16,7 @@
 //! **What ends it.** A login that is refused for good ([`Event::LoginRefused`]) is not tried again
 //! before [`Connection::wake`]. Everything else is tried again with a jittered back-off, at once
 //! after a `515`, after `wake()` and after `reconnect()`. A connection that answers no ping is
-//! given up.
+//! given up. A panic is reported and waited for like any other failure.
 
 mod backoff;
 mod clock;

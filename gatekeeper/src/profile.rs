@@ -15,8 +15,8 @@
 //! | U8 deletion, U10 reachability | the stanzas of [`crate::assumed`] |
 //! | U9 what refusals mean, U19 bans and rate limits | [`Profile::failures`] and the `classify_*` functions |
 //! | U11 extras of a message, U12 read receipts, U13 accepted kinds | [`Profile::message`] |
-//! | U14 the user's own network address | [`ChatProfile::client_address`] |
-//! | U15 groups | [`Profile::groups`]: off |
+//! | U14 the user's own network address | not said: the bridge does not learn from where its users write |
+//! | U15 groups | not built |
 //! | U16 push | [`Profile::push`] |
 //! | U17 root of the server's certificates | [`ChatProfile::trust_root`] |
 //! | U18 draining the mailbox, ack or receipt | [`Profile::offline`] |
@@ -34,7 +34,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    chat::{ChatProfile, ClientAddressPolicy, LoginProfile},
+    chat::{ChatProfile, LoginProfile},
     classify::{FailureClass, FailureRules, RefusalClass},
     message::MessageProfile,
     token::TokenProfile,
@@ -50,7 +50,7 @@ use crate::{
 pub struct Profile {
     /// Tokens (U1).
     pub token: TokenProfile,
-    /// The chat channel (U2, U14, U17).
+    /// The chat channel (U2, U17).
     pub chat: ChatProfile,
     /// The login (U3, U20).
     pub login: LoginProfile,
@@ -64,8 +64,6 @@ pub struct Profile {
     pub message: MessageProfile,
     /// Refusals (U9, U19).
     pub failures: FailureRules,
-    /// Whether groups are bridged (U15).
-    pub groups: bool,
     /// Push (U16).
     pub push: PushProfile,
     /// The mailbox (U18).

@@ -9,6 +9,7 @@
 //! * [`keys`]: our identity and the prekeys that we publish;
 //! * [`bundle`]: a peer's published keys, and their verification;
 //! * [`session`]: [`establish`], [`encrypt`], [`decrypt`] over a [`Peer`];
+//! * [`order`]: which message comes before which, from their headers;
 //! * [`content_keys`]: [`ContentKeys`], the seam that says who holds the keys of the content.
 //!
 //! Wire format: one version byte `0x33`, then the protobuf of a `SignalMessage` (kind `msg`) or a
@@ -18,6 +19,7 @@ pub mod bundle;
 pub mod content_keys;
 mod error;
 pub mod keys;
+pub mod order;
 pub mod session;
 mod stores;
 
@@ -26,6 +28,7 @@ pub use self::{
     content_keys::{ContentKeys, HeldHere, Opened},
     error::{RetryReason, SignalError},
     keys::{Identity, MAX_PREKEY_ID, PreKey, SignedPreKey, next_prekey_id},
+    order::{Position, Span, Turn, turn},
     session::{
         Ciphertext, Decrypted, EncKind, IdentityChange, LocalKeys, Peer, PreKeyIds, decrypt,
         encrypt, establish, prekey_ids,

@@ -1,15 +1,14 @@
-//! The channel below the frames: a WebSocket or raw TCP, with or without TLS (G 2.1; U2, U14).
+//! The channel below the frames: a WebSocket or raw TCP, with or without TLS (G 2.1; U2).
 //!
 //! A [`Transport`] opens [`Channel`]s; nothing above it sees a socket. A channel carries bytes in
 //! pieces of any size: frames may come split or merged, whatever the transport.
 
 mod endpoint;
 mod network;
-mod proxy;
 mod stream;
 mod websocket;
 
-use std::{fmt, io, net::IpAddr};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,12 +21,12 @@ pub use self::{
 /// Opens channels to one endpoint.
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync {
-    /// Opens a channel. `client` is the network address of the user for whom it is.
+    /// Opens a channel.
     ///
     /// # Errors
     ///
     /// If the endpoint cannot be reached, or does not speak the protocol.
-    async fn open(&self, client: Option<IpAddr>) -> Result<Channel, TransportError>;
+    async fn open(&self) -> Result<Channel, TransportError>;
 }
 
 /// Both directions of an open channel.

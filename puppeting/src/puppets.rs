@@ -18,7 +18,10 @@ use store::{
 };
 use tracing::debug;
 
-pub use self::{catching_up::Said, sweeping::SweepResult};
+pub use self::{
+    catching_up::{Said, SaidIn},
+    sweeping::SweepResult,
+};
 use crate::{
     Homeserver, HomeserverConfig, HttpError, KeySharing, Puppet, PuppetError,
     device_lists::DeviceListLog,
@@ -172,7 +175,7 @@ impl Puppets {
             failpoints::around!("ghost.name", puppet.set_display_name(&name).await)?;
             let mut batch = Batch::new();
             ghosts::set_display_name(&mut batch, user.as_str(), Some(&name));
-            self.inner.store.commit(batch).await?;
+            failpoints::around!("ghost.named.commit", self.inner.store.commit(batch).await)?;
         }
         Ok(puppet)
     }

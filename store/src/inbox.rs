@@ -1,10 +1,12 @@
 //! Events from the homeserver that are not handled yet, one queue per room.
 
 pub mod device_changes;
+mod placing;
 pub mod to_device;
 
 use std::collections::HashSet;
 
+pub use self::placing::{Placed, Timeline, Told, place};
 use crate::{
     Batch, Error, Millis, Secret, Store,
     batch::{Delete, Insert, OnConflict, Update, Value, args, key},
@@ -20,6 +22,8 @@ text_enum! {
         New = "new",
         /// Its room key has not come yet.
         WaitingKey = "waiting_key",
+        /// Something may stand before it that has not come: nobody handles it before [`place`] has given it its place.
+        Held = "held",
         /// Given up; an operator may replay it. It no longer holds up its room.
         Quarantined = "quarantined",
     }
@@ -55,7 +59,7 @@ pub struct Event {
     pub kind: String,
     /// The event's JSON as received.
     pub body: String,
-    /// When the transaction came.
+    /// When it came. Later events of a room have later times.
     pub received_ts: Millis,
     /// Tries that failed so far.
     pub attempts: u32,
@@ -74,10 +78,12 @@ pub struct Transaction {
     pub hs: String,
     /// Transaction id.
     pub txn_id: String,
-    /// Now.
+    /// Now. Each event has a millisecond of its own from here on.
     pub received_ts: Millis,
     /// Events, in order.
     pub events: Vec<NewEvent>,
+    /// Whether they are to be [`State::Held`].
+    pub held: bool,
     /// To-device messages, in order.
     pub to_device: Vec<to_device::NewMessage>,
     /// Device lists and key counts as JSON, if there are any.
@@ -141,6 +147,7 @@ static PUT: Insert = Insert {
         "type",
         "body",
         "received_ts",
+        "state",
     ],
     key: 1,
     conflict: OnConflict::Ignore,
@@ -179,6 +186,7 @@ pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted,
         txn_id,
         received_ts,
         events,
+        held,
         to_device,
         device_changes,
     } = transaction;
@@ -189,7 +197,13 @@ pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted,
     batch
         .insert(&TXN, args![&hs, &txn_id, received_ts])
         .expect(1);
-    put_events(store, &mut batch, events, received_ts).await?;
+    let seen = seen(store, events.iter().map(|event| event.event_id.as_str())).await?;
+    let state = if held { State::Held } else { State::New };
+    for (event, ts) in events.into_iter().zip(received_ts..) {
+        if !seen.contains(&event.event_id) {
+            put(&mut batch, event, ts, state);
+        }
+    }
     for message in to_device {
         to_device::put(&mut batch, message);
     }
@@ -204,63 +218,42 @@ pub async fn accept(store: &Store, transaction: Transaction) -> Result<Accepted,
     }
 }
 
-/// Writes what was found by another way than a transaction, together with `batch`, durably. Says which rooms have something new.
-/// Call it for one finding at a time, and not while a transaction is accepted.
-pub async fn add(
-    store: &Store,
-    mut batch: Batch,
-    events: Vec<NewEvent>,
-    received_ts: Millis,
-) -> Result<Vec<String>, Error> {
-    let rooms = put_events(store, &mut batch, events, received_ts).await?;
-    store.commit(batch).await?;
-    Ok(rooms)
-}
-
-async fn put_events(
-    store: &Store,
-    batch: &mut Batch,
-    events: Vec<NewEvent>,
-    received_ts: Millis,
-) -> Result<Vec<String>, Error> {
-    let seen = seen(store, &events).await?;
-    let mut rooms = Vec::new();
-    for event in events {
-        let NewEvent {
-            event_id,
-            room_id,
-            sender,
-            kind,
-            body,
-        } = event;
-        if seen.contains(&event_id) {
-            continue;
-        }
-        if !rooms.contains(&room_id) {
-            rooms.push(room_id.clone());
-        }
-        batch.insert(&SEEN, args![&event_id, received_ts]);
-        let body = Value::secret("body", Secret::new(body));
-        batch.insert(
-            &PUT,
-            args![event_id, room_id, sender, kind, body, received_ts],
-        );
-    }
-    Ok(rooms)
+fn put(batch: &mut Batch, event: NewEvent, ts: Millis, state: State) {
+    let NewEvent {
+        event_id,
+        room_id,
+        sender,
+        kind,
+        body,
+    } = event;
+    batch.insert(&SEEN, args![&event_id, ts]);
+    let body = Value::secret("body", Secret::new(body));
+    let row = args![event_id, room_id, sender, kind, body, ts, state];
+    batch.insert(&PUT, row);
 }
 
 /// Which of these events came before.
-async fn seen(store: &Store, events: &[NewEvent]) -> Result<HashSet<String>, Error> {
+async fn seen<'a>(
+    store: &Store,
+    events: impl Iterator<Item = &'a str>,
+) -> Result<HashSet<String>, Error> {
     let sql = "SELECT event_id FROM inbox_events WHERE event_id IN \
                ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+    let events: Vec<&str> = events.collect();
     let mut seen = HashSet::new();
     for events in events.chunks(16) {
         // One statement for all counts: what is left over asks for the first once more.
         let ids = events.iter().chain(events.iter().take(1).cycle()).take(16);
-        let ids = ids.map(|event| Value::from(&event.event_id)).collect();
+        let ids = ids.map(|event| Value::from(*event)).collect();
         seen.extend(store.all(sql, ids, |row| row.text(0)).await?);
     }
     Ok(seen)
+}
+
+/// The id of the last transaction that a homeserver sent.
+pub async fn last_transaction(store: &Store, hs: &str) -> Result<Option<String>, Error> {
+    let sql = "SELECT txn_id FROM inbox_txns WHERE hs = $1 ORDER BY received_ts DESC LIMIT 1";
+    store.one(sql, args![hs], |row| row.text(0)).await
 }
 
 async fn is_known(store: &Store, hs: &str, txn_id: &str) -> Result<bool, Error> {
@@ -307,10 +300,10 @@ pub fn replay(batch: &mut Batch, seq: i64) {
     batch.update(&REPLAY, args![seq]).expect(1);
 }
 
-/// Rooms that have events to handle (quarantined ones do not count), oldest event first.
+/// Rooms that have events to handle (held and quarantined ones do not count), oldest event first.
 pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
-    let sql =
-        "SELECT room_id FROM inbox WHERE state <> 'quarantined' GROUP BY room_id ORDER BY MIN(seq)";
+    let sql = "SELECT room_id FROM inbox WHERE state NOT IN ('held', 'quarantined') \
+               GROUP BY room_id ORDER BY MIN(seq)";
     store.all(sql, vec![], |row| row.text(0)).await
 }
 
@@ -318,7 +311,7 @@ pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
 pub async fn rooms_of(store: &Store, login: &str) -> Result<Vec<String>, Error> {
     store
         .all(
-            "SELECT DISTINCT room_id FROM inbox WHERE state <> 'quarantined' AND (sender = $1 OR \
+            "SELECT DISTINCT room_id FROM inbox WHERE state NOT IN ('held', 'quarantined') AND (sender = $1 OR \
              room_id IN (SELECT room_id FROM portals WHERE login = $1) OR \
              room_id IN (SELECT former_rooms.room_id FROM former_rooms \
              JOIN portals ON portals.id = former_rooms.portal WHERE portals.login = $1))",
@@ -328,7 +321,7 @@ pub async fn rooms_of(store: &Store, login: &str) -> Result<Vec<String>, Error> 
         .await
 }
 
-/// The next events of a room after position `after` (0 for the start), in order, without quarantined ones.
+/// The next events of a room after position `after` (0 for the start), in order, without held and quarantined ones.
 pub async fn next(
     store: &Store,
     room_id: &str,
@@ -336,12 +329,12 @@ pub async fn next(
     limit: u32,
 ) -> Result<Vec<Event>, Error> {
     let sql = "SELECT seq, event_id, room_id, sender, type, body, received_ts, attempts, next_try_ts, state, reason \
-               FROM inbox WHERE room_id = $1 AND seq > $2 AND state <> 'quarantined' ORDER BY seq LIMIT $3";
+               FROM inbox WHERE room_id = $1 AND seq > $2 AND state NOT IN ('held', 'quarantined') ORDER BY seq LIMIT $3";
     store.all(sql, args![room_id, after, limit], event).await
 }
 
 /// The events of a room after position `after`, in order, as far as they can be known without being opened; without
-/// quarantined ones.
+/// held and quarantined ones.
 pub async fn heads(
     store: &Store,
     room_id: &str,
@@ -349,7 +342,7 @@ pub async fn heads(
     limit: u32,
 ) -> Result<Vec<Head>, Error> {
     let sql = "SELECT seq, event_id, room_id, sender, type, attempts FROM inbox \
-               WHERE room_id = $1 AND seq > $2 AND state <> 'quarantined' ORDER BY seq LIMIT $3";
+               WHERE room_id = $1 AND seq > $2 AND state NOT IN ('held', 'quarantined') ORDER BY seq LIMIT $3";
     store
         .all(sql, args![room_id, after, limit], |row| {
             Ok(Head {
@@ -364,7 +357,7 @@ pub async fn heads(
         .await
 }
 
-/// Whether an event is in the inbox, quarantined or not.
+/// Whether an event is in the inbox, whatever its state.
 pub async fn holds(store: &Store, event_id: &str) -> Result<bool, Error> {
     let sql = "SELECT seq FROM inbox WHERE event_id = $1";
     let found = store.one(sql, args![event_id], |row| row.int(0)).await?;

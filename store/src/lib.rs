@@ -29,6 +29,7 @@ pub mod ghosts;
 pub mod inbox;
 pub mod logins;
 pub mod media;
+pub mod megolm;
 pub mod messages;
 pub mod meta;
 pub mod outbox;

@@ -192,6 +192,13 @@ pub async fn of_login(store: &Store, login: &str, limit: u32) -> Result<Vec<Stri
     store.all(sql, args![login, limit], |row| row.text(0)).await
 }
 
+/// Bytes that a login's stored files take up.
+pub async fn bytes_of(store: &Store, login: &str) -> Result<i64, Error> {
+    let sql = "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM media WHERE login = $1 AND stored = 1";
+    let bytes = store.one(sql, args![login], |row| row.int(0)).await?;
+    Ok(bytes.unwrap_or(0))
+}
+
 /// How many files are hosted.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) FROM media WHERE stored = 1";

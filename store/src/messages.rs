@@ -308,6 +308,15 @@ pub async fn last_read(store: &Store, room_id: &str) -> Result<Option<Message>, 
     store.one(sql, args![room_id], message).await
 }
 
+/// Chats, as login and peer, in which a message from Matrix since `ts` has been read.
+pub async fn read_chats(store: &Store, ts: Millis) -> Result<Vec<(String, String)>, Error> {
+    let sql = "SELECT DISTINCT login, peer FROM messages \
+               WHERE direction = 'out' AND status >= 40 AND event_id IS NOT NULL AND ts >= $1";
+    store
+        .all(sql, args![ts], |row| Ok((row.text(0)?, row.text(1)?)))
+        .await
+}
+
 /// How many messages are recorded.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     Ok(store

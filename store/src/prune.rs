@@ -41,6 +41,11 @@ static SENDS: Update = Update {
     key: 0,
     sql: "DELETE FROM sends WHERE quarantined_ts < $1",
 };
+static MEGOLM: Update = Update {
+    table: "megolm_indexes",
+    key: 0,
+    sql: "DELETE FROM megolm_indexes WHERE seen_ts < $1",
+};
 static QUARANTINE: Update = Update {
     table: "quarantine",
     key: 0,
@@ -70,6 +75,11 @@ pub fn quarantine(batch: &mut Batch, before: Millis) {
     batch.update(&OUTBOX, args![before]);
     batch.update(&SENDS, args![before]);
     batch.update(&QUARANTINE, args![before]);
+}
+
+/// Forgets which keys events before `before` were encrypted with.
+pub fn megolm_indexes(batch: &mut Batch, before: Millis) {
+    batch.update(&MEGOLM, args![before]);
 }
 
 /// Forgets failures last seen before `before`.

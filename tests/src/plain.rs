@@ -50,6 +50,12 @@ impl PlainUser {
         Ok(plain)
     }
 
+    /// Its user id.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     /// Logs out, so that no device without keys is left behind.
     ///
     /// # Errors
@@ -163,7 +169,12 @@ impl PlainUser {
             .collect())
     }
 
-    async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+    /// A client-server request; the path begins with the version.
+    ///
+    /// # Errors
+    ///
+    /// When the homeserver refuses.
+    pub async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request =
             http::client()?.request(method, format!("{}/_matrix/client/{path}", self.homeserver));
         if !self.token.is_empty() {

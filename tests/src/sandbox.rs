@@ -130,6 +130,20 @@ impl Sandbox {
         }
     }
 
+    /// Lets it hang: its ports stay open and nothing answers. [`Sandbox::thaw`] lets it go on.
+    pub fn freeze(&self) {
+        if let Some(process) = self.lock().as_ref() {
+            process.freeze();
+        }
+    }
+
+    /// Ends [`Sandbox::freeze`].
+    pub fn thaw(&self) {
+        if let Some(process) = self.lock().as_ref() {
+            process.thaw();
+        }
+    }
+
     /// Starts it again where it was.
     ///
     /// # Errors

@@ -50,6 +50,9 @@ async fn messages_arrive_once_under_every_fault() -> Result<()> {
         )
         .await?;
 
+        under(&stack, &client, "+49151600000", json!({"reorder": 0.4})).await?;
+        under(&stack, &client, "+49151700000", json!({"delay_ms": 700})).await?;
+
         // A contact whose one-time prekeys are used up: the session opens without one.
         stack
             .sandbox
@@ -111,6 +114,86 @@ async fn a_contact_with_a_new_identity_is_still_reached() -> Result<()> {
             .wait_for_text(&room, &ghost, "it is still me")
             .await?;
         assert!(seen.is_clean(), "a shield beside {}", seen.summary());
+        Ok(())
+    }
+    .await;
+    result.map_err(|error: tests::Error| stack.explain(error))
+}
+
+/// A contact who writes as fast as it goes, over a connection that lets stanzas overtake one another.
+#[tokio::test]
+async fn a_fast_writer_is_read_in_order() -> Result<()> {
+    const COUNT: usize = 150;
+    let stack = Stack::start("faults-reorder", Options::default()).await?;
+    let client = stack.enlisted_client("anna").await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
+        let ghost = stack.ghost(&phone);
+        let room = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        stack
+            .sandbox
+            .faults(json!({"seed": 5, "reorder": 0.4}))
+            .await?;
+        let texts: Vec<String> = (0..COUNT).map(|count| format!("number {count}")).collect();
+        for (count, text) in texts.iter().enumerate() {
+            phone.send(client.user_id(), text).await?;
+            if count % 50 == 25 {
+                // An answer, so that the phone goes on with another key.
+                client.send(&room, text).await?;
+                phone.wait_for_text(client.user_id(), text).await?;
+            }
+        }
+        let shown = || async {
+            let timeline = client.timeline(&room).await?;
+            let theirs = timeline.iter().filter(|event| event.sender == ghost);
+            Ok::<Vec<_>, tests::Error>(
+                theirs
+                    .filter_map(|event| event.body().map(str::to_owned))
+                    .collect(),
+            )
+        };
+        wait::until("all of them", PATIENCE * 2, || async {
+            Ok((shown().await?.len() >= COUNT).then_some(()))
+        })
+        .await?;
+        assert_eq!(shown().await?, texts);
+        Ok(())
+    }
+    .await;
+    result.map_err(|error: tests::Error| stack.explain(error))
+}
+
+/// The phone asks for a message again when the chat has gone on in another room.
+#[tokio::test]
+async fn a_message_of_a_former_room_is_sent_anew() -> Result<()> {
+    let stack = Stack::start("faults-former-room", Options::default()).await?;
+    let client = stack.enlisted_client("anna").await?;
+    let result = async {
+        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
+        let ghost = stack.ghost(&phone);
+        let room = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&room, &ghost).await?;
+        client.send(&room, "before").await?;
+        phone.wait_for_text(client.user_id(), "before").await?;
+        phone.options(json!({"online": false})).await?;
+        client.send(&room, "not read yet").await?;
+        let on_its_way = || async {
+            let status = stack.gatehouse.run(&["status", "--json"])?;
+            let status: Value = serde_json::from_str(&status)?;
+            let waits = ["inbox", "outbox"].map(|kind| status[kind].as_i64());
+            Ok((waits == [Some(0); 2]).then_some(()))
+        };
+        wait::until("the gatekeeper to have it", PATIENCE, on_its_way).await?;
+        client.leave(&room).await?;
+        let other = client.direct_chat(&ghost).await?;
+        client.wait_for_member(&other, &ghost).await?;
+        // The phone cannot read it any more, and asks for it.
+        phone.reinstall().await?;
+        phone.options(json!({"online": true})).await?;
+        phone
+            .wait_for_text(client.user_id(), "not read yet")
+            .await?;
         Ok(())
     }
     .await;

@@ -259,3 +259,65 @@ async fn an_operator_ends_and_erases_users() -> Result<()> {
         .await
         .map_err(|error| stack.explain(error))
 }
+
+/// How far a message of the phone's has come.
+async fn status_of(user: &User, id: &str) -> Result<String> {
+    let messages = user.phone.messages(&user.me).await?;
+    let found = messages.into_iter().find(|message| message.id == id);
+    found
+        .map(|message| message.status)
+        .ok_or_else(|| Error::new("the phone has no such message"))
+}
+
+/// Blocked by the operator while enlisted.
+async fn blocked(stack: &Stack) -> Result<()> {
+    let user = User::open(stack, "emil", "+4915300000005").await?;
+    let other = User::open(stack, "erna", "+4915300000006").await?;
+    stack.gatehouse.stop().await?;
+    let config = stack.gatehouse.folder().join("config.toml");
+    let text = std::fs::read_to_string(&config)?;
+    let rules = format!(
+        "[permissions]\n\"*\" = \"user\"\n\"{}\" = \"block\"\n",
+        user.me
+    );
+    std::fs::write(&config, text + &rules)?;
+    stack.gatehouse.start().await?;
+
+    let decided = "whoever runs this server has decided so";
+    user.client
+        .wait_for(&user.management, "word of the block", |event| {
+            event.sender == user.bot && event.body().is_some_and(|body| body.contains(decided))
+        })
+        .await?;
+    let unheard = user.phone.send(&user.me, "not to be seen").await?;
+    let unsent = user.client.send(&user.room, "not to be sent").await?;
+    let notice = user.told("does not let you use this bridge").await?;
+    assert_eq!(notice.answers(), Some(unsent.as_str()));
+    for command in ["status", "enable", "start-chat +4915300000006", "nonsense"] {
+        user.ask(command, decided).await?;
+    }
+    // Others do not notice.
+    other.cross("undisturbed").await?;
+    let status = status_of(&user, &unheard).await?;
+    assert_eq!(status, "sent", "nobody has taken it");
+
+    // To leave they are let in.
+    let said = user.ask("disable", "You have left WhatsApp").await?;
+    let body = said.body().unwrap_or_default();
+    assert!(!body.contains("could not be told"), "{body}");
+    assert!(!is_enlisted(stack, &user.me).await?);
+    user.ask("erase everything", "is erased").await?;
+    user.ask("disable", "You may not use this bridge").await?;
+    let timeline = user.client.timeline(&user.room).await?;
+    let seen = timeline
+        .iter()
+        .any(|each| each.body() == Some("not to be seen"));
+    assert!(!seen, "it came to somebody who is blocked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_blocked_may_only_leave() -> Result<()> {
+    let stack = Stack::start("leaving-blocked", Options::default()).await?;
+    blocked(&stack).await.map_err(|error| stack.explain(error))
+}

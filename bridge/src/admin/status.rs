@@ -42,7 +42,9 @@ impl Status {
         Ok(Self {
             logins: by_state,
             ghosts: ghosts::count(store).await?,
-            inbox: inbox::count(store, inbox::State::New).await? + waiting_for_keys,
+            inbox: inbox::count(store, inbox::State::New).await?
+                + inbox::count(store, inbox::State::Held).await?
+                + waiting_for_keys,
             waiting_for_keys,
             quarantined: quarantine::count(store).await?,
             outbox: outbox::count(store).await?,

@@ -118,7 +118,12 @@ impl Server {
             .expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        tokio::spawn(crate::serve::serve(listener, router(state), stop.clone()));
+        tokio::spawn(crate::serve::serve(
+            listener,
+            router(state),
+            crate::serve::Bounds::NONE,
+            stop.clone(),
+        ));
         let client = crate::client::client().expect("a client");
         Self {
             base,

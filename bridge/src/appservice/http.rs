@@ -108,18 +108,25 @@ impl IntoResponse for ApiError {
 impl From<SinkError> for ApiError {
     fn from(error: SinkError) -> Self {
         // The cause is for the operator's log; the homeserver only needs to come again.
-        let (status, message) = match &error {
+        let (status, code, message) = match &error {
             SinkError::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
                 "not possible now, try again",
+            ),
+            SinkError::Limited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "M_LIMIT_EXCEEDED",
+                "asked for too often, try again in a minute",
             ),
             SinkError::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
+                "M_UNKNOWN",
                 "the bridge failed, try again",
             ),
         };
         tracing::warn!(%error, "a request of the homeserver was put off");
-        Self::new(status, "M_UNKNOWN", message)
+        Self::new(status, code, message)
     }
 }
 

@@ -262,7 +262,12 @@ async fn stand_in(config: &Config) -> Option<DropGuard> {
     let stop = CancellationToken::new();
     let answer = post(|| async { axum::Json(json!({})) });
     let router = Router::new().route("/_matrix/app/v1/ping", answer);
-    tokio::spawn(serve::serve(listener, router, stop.clone()));
+    tokio::spawn(serve::serve(
+        listener,
+        router,
+        serve::Bounds::NONE,
+        stop.clone(),
+    ));
     Some(stop.drop_guard())
 }
 

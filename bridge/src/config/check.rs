@@ -167,6 +167,8 @@ impl Config {
         problems.at_least_one("media.transfers", media.transfers);
         problems.at_least_one("media.transfers_per_login", media.transfers_per_login);
         problems.at_least_one("media.downloads", media.downloads);
+        let per_login = usize::try_from(media.bytes_per_login).unwrap_or(usize::MAX);
+        problems.at_least_one("media.bytes_per_login", per_login);
         problems.at_least_one(
             "gatekeeper.profile.media.retention_days",
             self.gatekeeper.profile.media.retention_days as usize,
@@ -207,6 +209,7 @@ impl Config {
         problems.at_least_one("limits.workers", self.limits.workers);
         problems.at_least_one("limits.open_machines", self.limits.open_machines);
         problems.at_least_one("limits.tries", self.limits.tries as usize);
+        problems.at_least_one("limits.waiting_bytes", self.limits.waiting_bytes);
     }
 }
 

@@ -20,6 +20,10 @@ pub struct Media {
     pub transfers_per_login: usize,
     /// Files that WhatsApp may fetch at the same time.
     pub downloads: usize,
+    /// Bytes that one user's files may take up in the folder.
+    pub bytes_per_login: u64,
+    /// Bytes of the folder's disk that files leave free: a full disk would stop the database, too.
+    pub free_bytes: u64,
 }
 
 impl Default for Media {
@@ -29,6 +33,8 @@ impl Default for Media {
             transfers: 8,
             transfers_per_login: 3,
             downloads: 64,
+            bytes_per_login: 4 * 1024 * 1024 * 1024,
+            free_bytes: 512 * 1024 * 1024,
         }
     }
 }

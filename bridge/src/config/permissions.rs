@@ -9,14 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Nothing: the bot says so.
+    /// Nothing, as the bot says; but whoever is enlisted may end that.
     Block,
-    /// Meant for asking the bot (`help`, `status`) without being enlisted; so far the same as [`Block`](Self::Block).
-    Commands,
     /// Be enlisted and chat.
     User,
-    /// Meant for seeing and changing what concerns others; so far the same as [`User`](Self::User).
-    Admin,
 }
 
 /// Levels by who they are for: a full user id, a server name, or `*` for everybody.
@@ -62,15 +58,15 @@ mod tests {
     #[test]
     fn the_most_exact_entry_counts() {
         let permissions = Permissions(BTreeMap::from([
-            ("*".to_owned(), Level::Commands),
+            ("*".to_owned(), Level::Block),
             ("example.org".to_owned(), Level::User),
-            ("@root:example.org".to_owned(), Level::Admin),
+            ("@friend:elsewhere.org".to_owned(), Level::User),
             ("@rude:example.org".to_owned(), Level::Block),
         ]));
         let own = server_name!("example.org");
         assert_eq!(
-            permissions.level(user_id!("@root:example.org"), own),
-            Level::Admin
+            permissions.level(user_id!("@friend:elsewhere.org"), own),
+            Level::User
         );
         assert_eq!(
             permissions.level(user_id!("@rude:example.org"), own),
@@ -82,7 +78,7 @@ mod tests {
         );
         assert_eq!(
             permissions.level(user_id!("@alice:elsewhere.org"), own),
-            Level::Commands
+            Level::Block
         );
     }
 

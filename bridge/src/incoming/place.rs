@@ -10,7 +10,7 @@ use store::{
     portals, sends, undecryptable,
 };
 
-use super::Work;
+use super::write::Work;
 use crate::{ids, media, passes::Hold, posting, translate};
 
 /// Media that may be seen once goes after this long even if nobody reads it, in milliseconds.
@@ -85,7 +85,8 @@ impl Work<'_> {
 
     /// Whether the deletion of a message came before the message: that one was asked for again, or waited.
     async fn was_deleted(&self, stanza: &IncomingMessage) -> Result<bool, Hold> {
-        let late = stanza.offline.is_some()
+        let late = self.is_late
+            || stanza.offline.is_some()
             || self.unread.contains_key(&stanza.id)
             || stanza.encs.iter().any(|enc| enc.count > 0);
         if !late {

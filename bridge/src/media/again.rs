@@ -120,7 +120,7 @@ pub(crate) async fn again(
         },
     );
     inbox::done(&mut batch, event.seq);
-    ghost.commit_with(batch).await?;
+    failpoints::around!("again.commit", ghost.commit_with(batch).await)?;
     fetched(core, login, peer, stanza_id);
     core.wake_sends(&room);
     Ok(())

@@ -73,6 +73,14 @@ impl Folder {
         Ok(Self { path })
     }
 
+    /// Bytes that are free on its disk for this program.
+    pub(crate) async fn free_bytes(&self) -> io::Result<u64> {
+        let path = self.path.clone();
+        let stat = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&path)).await;
+        let stat = stat.map_err(io::Error::other)??;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Begins a file.
     pub(crate) async fn begin(&self) -> io::Result<Unfinished> {
         let reference = Reference::random()?;

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     core::{Core, Wake},
+    notices,
     passes::Hold,
     translate::media::{Attachment, Source, blurred},
 };
@@ -33,14 +34,28 @@ const DAY: i64 = 24 * 3600 * 1000;
 pub(crate) enum Hosting {
     /// It is there, and the database knows.
     Hosted,
-    /// It cannot be sent; why, for the sender.
-    Refused(String),
+    /// It cannot be sent.
+    Refused(Unsent),
     /// It may work later.
     Failed(Hold),
 }
 
+/// Why a file is not sent, for its sender.
+#[derive(Debug, Clone)]
+pub(crate) enum Unsent {
+    /// It cannot be.
+    Never(String),
+    /// There is no room for it at present.
+    Full(String),
+}
+
 /// Why a file was not carried; if it is lost, what its sender is told.
-type Broken = breaks::Broken<String>;
+pub(super) type Broken = breaks::Broken<Unsent>;
+
+/// A file that can never be sent.
+fn never(why: impl Into<String>) -> Broken {
+    Broken::Lost(Unsent::Never(why.into()))
+}
 
 impl From<store::Error> for Broken {
     fn from(error: store::Error) -> Self {
@@ -59,7 +74,7 @@ impl From<HttpError> for Broken {
     fn from(error: HttpError) -> Self {
         Self::retryable(error).unwrap_or_else(|error| {
             tracing::warn!(%error, "a file cannot be had from the homeserver");
-            Self::Lost("its file is not on your homeserver any more. Send it again".to_owned())
+            never("its file is not on your homeserver any more. Send it again")
         })
     }
 }
@@ -67,12 +82,12 @@ impl From<HttpError> for Broken {
 impl From<AttachmentError> for Broken {
     fn from(error: AttachmentError) -> Self {
         match error {
-            AttachmentError::Hash => Self::Lost(
-                "its file is damaged on your homeserver: it is not the one that was sent. Send it again".to_owned(),
+            AttachmentError::Hash => never(
+                "its file is damaged on your homeserver: it is not the one that was sent. Send it again",
             ),
-            AttachmentError::Unsupported => Self::Lost(
-                "its file is encrypted in a way that this bridge does not know".to_owned(),
-            ),
+            AttachmentError::Unsupported => {
+                never("its file is encrypted in a way that this bridge does not know")
+            }
             error => Self::File(Hold::failed(&error)),
         }
     }
@@ -88,8 +103,8 @@ pub(crate) enum Read {
         /// A small JPEG of it.
         thumbnail: Option<Vec<u8>>,
     },
-    /// It cannot be sent; why, for the sender.
-    Refused(String),
+    /// It cannot be sent.
+    Refused(Unsent),
 }
 
 /// The hosted file of an event. If there is none, it is carried over first: the room waits, and is woken when it is there.
@@ -104,12 +119,14 @@ pub(crate) async fn host(
         return Ok(ready);
     }
     let Some(room) = portal.room_id.as_deref() else {
-        return Ok(Read::Refused("the room is closed".to_owned()));
+        return Ok(Read::Refused(Unsent::Never(
+            "the room is closed".to_owned(),
+        )));
     };
     if core.login(&portal.login).await?.is_none() {
         // Nothing is fetched for somebody who cannot send it.
-        let text = "you are not joined to WhatsApp. Write “enable” to the bot, then send it again";
-        return Ok(Read::Refused(text.to_owned()));
+        let text = notices::why_no_login(core, &portal.login);
+        return Ok(Read::Refused(Unsent::Never(text.to_owned())));
     }
     let room = core.room(room)?;
     let key = event_id.to_owned();
@@ -192,10 +209,10 @@ async fn carry(core: &Core, portal: &Portal, event_id: &str, attachment: &Attach
             return Hosting::Hosted;
         }
         Err(Broken::Lost(why)) => Hosting::Refused(why),
-        Err(Broken::File(_)) if breaks.count(&key) => Hosting::Refused(
+        Err(Broken::File(_)) if breaks.count(&key) => Hosting::Refused(Unsent::Never(
             "its file cannot be had from your homeserver, which was asked several times. Send it again"
                 .to_owned(),
-        ),
+        )),
         Err(Broken::File(hold) | Broken::Away(hold)) => Hosting::Failed(hold),
     };
     let word = match &outcome {
@@ -220,13 +237,19 @@ async fn try_carry(
     let limit = core.capabilities.limits().file_bytes;
     let too_large = || {
         let refusal = crate::translate::Refusal::TooLarge { limit };
-        Broken::Lost(refusal.to_string())
+        never(refusal.to_string())
     };
     let (mut download, decryptor) =
         failpoints::around!("hosting.download", begin(&ghost, &attachment.source).await)?;
     if download.length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
+    let expected = download.length().unwrap_or(limit);
+    let _reserved = core
+        .media
+        .quota
+        .reserve(core, &portal.login, expected)
+        .await?;
     let key = MediaKey::random(&mut rand::rng());
     let mut pipe = Pipe {
         decryptor,
@@ -394,7 +417,7 @@ pub(crate) async fn redacted(core: &Core, portal: &Portal, body: &str) -> Result
 pub(crate) async fn end(core: &Core, event_id: &str) -> Result<(), store::Error> {
     let mut batch = Batch::new();
     media::end(&mut batch, event_id, core.now());
-    core.store.commit(batch).await?;
+    failpoints::around!("hosting.end.commit", core.store.commit(batch).await)?;
     core.wake(Wake::Media);
     Ok(())
 }

@@ -108,6 +108,6 @@ async fn remove(core: &Core, references: Vec<String>) -> Result<(), Hold> {
         }
         media::removed(&mut batch, &reference);
     }
-    core.store.commit(batch).await?;
+    failpoints::around!("shelf.removed.commit", core.store.commit(batch).await)?;
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::{
     core::Core,
     media::Wanted,
     passes::Hold,
+    replays::Key,
     translate::{self, Refusal},
 };
 
@@ -66,13 +67,15 @@ pub(crate) struct Composed {
     pub(crate) parts: Vec<Part>,
     /// What changes with it, in the same commit.
     pub(crate) also: Batch,
+    /// The key that it was encrypted with, if it was.
+    pub(crate) key: Option<Key>,
 }
 
 impl From<Part> for Composed {
     fn from(part: Part) -> Self {
         Self {
             parts: vec![part],
-            also: Batch::new(),
+            ..Self::default()
         }
     }
 }
@@ -84,6 +87,8 @@ pub(crate) enum Read {
     Composed(Composed),
     /// It cannot go: the sender is told why.
     Refused(String),
+    /// There is no room for its file at present: the sender is told, and can send it again later.
+    Full(String),
     /// It is about an event that waits for its room key: it waits behind that one.
     Behind,
     /// It asks for a file that is missing in the room.
@@ -96,6 +101,11 @@ impl Read {
     /// It is nothing for WhatsApp, and nobody need be told.
     pub(crate) fn nothing() -> Self {
         Self::Composed(Composed::default())
+    }
+
+    /// It was encrypted as another event, which has been handled.
+    pub(crate) fn replay() -> Self {
+        Self::Refused("it is a copy of an earlier one".to_owned())
     }
 }
 
@@ -159,11 +169,20 @@ pub(crate) async fn compose(
     let room_id = core.room(room_id)?;
     match ghost.decrypt(&room_id, &raw).await {
         Ok(decrypted) => {
+            let key = Key::of(&decrypted);
+            if !event.again && key.is_of_another(core, event.id).await? {
+                return Ok(Read::replay());
+            }
             let Ok(json) = decrypted.raw.deserialize_as_unchecked::<Value>() else {
                 return Ok(Read::Refused("it is damaged".to_owned()));
             };
             let kind = json["type"].as_str().unwrap_or_default();
-            content(core, portal, event, kind, &json).await
+            let mut read = content(core, portal, event, kind, &json).await?;
+            if let Read::Composed(composed) = &mut read {
+                key.remember(&mut composed.also, core, event.id);
+                composed.key = Some(key);
+            }
+            Ok(read)
         }
         Err(DecryptError::MissingKey { withheld, .. }) => Ok(Read::NoKey(withheld)),
         Err(DecryptError::Puppet(error)) => Err(error.into()),
@@ -324,7 +343,9 @@ pub(super) async fn again(
     };
     let parts = match compose(core, portal, event).await? {
         Read::Composed(composed) => composed.parts,
-        Read::Behind | Read::Asks(_) | Read::Refused(_) | Read::NoKey(_) => return Ok(None),
+        Read::Behind | Read::Asks(_) | Read::Refused(_) | Read::Full(_) | Read::NoKey(_) => {
+            return Ok(None);
+        }
     };
     let found = parts
         .into_iter()

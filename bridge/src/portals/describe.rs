@@ -76,7 +76,7 @@ pub(crate) async fn keep_up(core: &Arc<Core>, portal: &Portal) -> Result<(), Hol
     }
     let mut batch = Batch::new();
     portals::set_described(&mut batch, portal.id, &name);
-    core.store.commit(batch).await?;
+    failpoints::around!("portal.described.commit", core.store.commit(batch).await)?;
     core.forget_portal(&room_id);
     Ok(())
 }
@@ -98,7 +98,10 @@ async fn put(
         Err(error) if error.is_retryable() => return Err(error.into()),
         _ => {}
     }
-    match ghost.put_state(room, kind, &key, content).await {
+    match failpoints::around!(
+        "portal.describe",
+        ghost.put_state(room, kind, &key, content).await
+    ) {
         Ok(_) => Ok(()),
         Err(error) if error.is_retryable() => Err(error.into()),
         // The ghost may not, in a room that a user made: clients then merely do not know.

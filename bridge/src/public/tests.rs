@@ -78,7 +78,12 @@ async fn start(router: Router) -> (String, DropGuard) {
         .expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let stop = CancellationToken::new();
-    tokio::spawn(crate::serve::serve(listener, router, stop.clone()));
+    tokio::spawn(crate::serve::serve(
+        listener,
+        router,
+        crate::serve::Bounds::PUBLIC,
+        stop.clone(),
+    ));
     (address, stop.drop_guard())
 }
 

@@ -35,7 +35,11 @@ pub(super) fn trouble(report: &NewReport) -> Option<Value> {
         // Sending it again may help.
         (
             Kind::Failed,
-            Reason::NotJoined | Reason::Unusable | Reason::Unanswered | Reason::SetAside,
+            Reason::NotJoined
+            | Reason::Unusable
+            | Reason::Unanswered
+            | Reason::SetAside
+            | Reason::Full,
         ) => "FAIL_RETRIABLE",
         (Kind::Failed, Reason::Unsupported | Reason::Unshown | Reason::Refused | Reason::NoKey) => {
             "FAIL_PERMANENT"
@@ -47,7 +51,7 @@ pub(super) fn trouble(report: &NewReport) -> Option<Value> {
         Reason::NoKey => "com.beeper.undecryptable_event",
         Reason::Refused | Reason::Unusable => "m.foreign_network_error",
         Reason::NotJoined => "m.no_permission",
-        Reason::Unanswered => "m.bridge_unavailable",
+        Reason::Unanswered | Reason::Full => "m.bridge_unavailable",
         Reason::SetAside => "m.event_not_handled",
     }
     .into();

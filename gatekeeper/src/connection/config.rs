@@ -1,6 +1,6 @@
 //! What a connection needs to know.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -89,8 +89,6 @@ pub struct Credentials {
     pub routing_info: Option<Vec<u8>>,
     /// Whether others may learn what the user has read.
     pub enable_read_receipts: bool,
-    /// The user's own network address, if the profile wants it sent.
-    pub client_address: Option<IpAddr>,
 }
 
 impl fmt::Debug for Credentials {

@@ -84,6 +84,8 @@ pub enum DisconnectReason {
     Overflow,
     /// [`super::Connection::reconnect`] was called.
     Requested,
+    /// A fault of this program.
+    Panicked,
 }
 
 impl fmt::Display for DisconnectReason {
@@ -106,6 +108,7 @@ impl fmt::Display for DisconnectReason {
             Self::Stalled => f.write_str("the server does not take what is sent"),
             Self::Overflow => f.write_str("more came than could be taken; it is asked for again"),
             Self::Requested => f.write_str("a new connection was asked for"),
+            Self::Panicked => f.write_str("a fault of the program"),
         }
     }
 }

@@ -52,8 +52,7 @@ pub(super) async fn log_in(
             ))
         })?
         .map_err(|error| Ended::retry(DisconnectReason::Credentials(error.to_string())))?;
-    let open = config.transport.open(credentials.client_address);
-    let channel = timeout(deadline, open)
+    let channel = timeout(deadline, config.transport.open())
         .await
         .map_err(|_| late())?
         .map_err(transport)?;

@@ -1,12 +1,13 @@
 //! The task of a connection: attempts, sessions, and the waits between them.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectionConfig, CredentialsProvider, Event, State,
+    ConnectionConfig, CredentialsProvider, DisconnectReason, Event, State,
     backoff::Backoff,
     handle::Shared,
     handshake::{self, LoggedIn},
@@ -17,14 +18,14 @@ use super::{
 };
 use crate::{login::ConnectReason, profile::FailureClass};
 
-/// Runs until it is told to stop, or nobody takes its events any more.
+/// Runs until it is told to stop, or nobody takes its events any more. A panic ends one connection, not the login.
 pub(super) async fn run(
     config: ConnectionConfig,
     provider: Arc<dyn CredentialsProvider>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
 ) {
-    let supervisor = Supervisor {
+    let mut supervisor = Supervisor {
         backoff: Backoff::new(config.backoff),
         config,
         provider,
@@ -32,7 +33,13 @@ pub(super) async fn run(
         events,
     };
     let stop = shared.stop.clone();
-    supervisor.keep_connected().await;
+    loop {
+        // What a connection holds is made anew for each; only the count of failures goes on, which is whole at any time.
+        let kept = AssertUnwindSafe(supervisor.keep_connected()).catch_unwind();
+        if kept.await.is_ok() || supervisor.after_panic().await.is_none() {
+            break;
+        }
+    }
     stop.cancel();
     shared.detach();
     shared.set(State::Stopped);
@@ -47,7 +54,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn keep_connected(mut self) {
+    async fn keep_connected(&mut self) {
         let mut cause = ConnectReason::UserActivated;
         loop {
             self.shared.set(State::Connecting);
@@ -151,6 +158,14 @@ impl Supervisor {
         }
     }
 
+    /// Reports that a connection ended by a panic and waits like after any failure. Nothing if it was told to stop.
+    async fn after_panic(&mut self) -> Option<()> {
+        tracing::error!(login = %self.config.log_label, "a connection ended by a panic; it is opened anew");
+        self.shared.detach();
+        self.next(Ended::retry(DisconnectReason::Panicked)).await?;
+        Some(())
+    }
+
     /// How long to wait, and whether the server asked for it. Nothing if waiting is of no use.
     fn wait(&mut self, class: &FailureClass) -> Option<(Duration, bool)> {
         let mut rng = rand::rng();
@@ -171,7 +186,7 @@ impl Supervisor {
     /// Waits until somebody has done something about a refusal.
     async fn refused(
         &mut self,
-        reason: super::DisconnectReason,
+        reason: DisconnectReason,
         class: FailureClass,
     ) -> Option<ConnectReason> {
         tracing::warn!(login = %self.config.log_label, %reason, "refused; not tried again before it is asked for");

@@ -1,4 +1,4 @@
-//! The chat channel and the login (U2, U3, U14, U17, U20).
+//! The chat channel and the login (U2, U3, U17, U20).
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,6 @@ pub struct ChatProfile {
     /// The public key, in hexadecimal, that the server's certificates go back to (U17).
     #[serde(with = "root")]
     pub trust_root: TrustRoot,
-    /// How the gatekeeper learns the user's own network address (U14).
-    pub client_address: ClientAddressPolicy,
 }
 
 impl Default for ChatProfile {
@@ -26,7 +24,6 @@ impl Default for ChatProfile {
             websocket_path: "/ws/chat".to_owned(),
             websocket_origin: "https://web.whatsapp.com".to_owned(),
             trust_root: TrustRoot::WHATSAPP,
-            client_address: ClientAddressPolicy::Unsent,
         }
     }
 }
@@ -39,32 +36,8 @@ impl ChatProfile {
                 problem: "must begin with a slash",
             });
         }
-        if let ClientAddressPolicy::Header(name) = &self.client_address
-            && (name.is_empty()
-                || !name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
-        {
-            return Err(ProfileError {
-                key: "chat.client_address",
-                problem: "a header name has letters, digits and dashes only",
-            });
-        }
         Ok(())
     }
-}
-
-/// How the gatekeeper learns the user's own network address (U14).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAddressPolicy {
-    /// Not at all: the bridge runs on the user's own network.
-    #[default]
-    Unsent,
-    /// By the PROXY protocol, version 2, before anything else on the TCP connection.
-    ProxyProtocol,
-    /// In this header of the WebSocket's request. A raw TCP connection cannot carry it.
-    Header(String),
 }
 
 /// The login payload.

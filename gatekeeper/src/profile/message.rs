@@ -1,5 +1,7 @@
 //! Which form messages and receipts have (U11, U12, U13).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +25,8 @@ pub struct MessageProfile {
     pub edit_seconds: u64,
     /// For how many seconds after sending a message can be deleted for everyone.
     pub delete_seconds: u64,
+    /// For how many milliseconds a message waits for those before it that it has overtaken; 0 shows it at once.
+    pub order_wait_ms: u64,
 }
 
 impl Default for MessageProfile {
@@ -37,6 +41,7 @@ impl Default for MessageProfile {
             accepted: accepted.map(str::to_owned).into(),
             edit_seconds: 15 * 60,
             delete_seconds: 2 * 24 * 3600,
+            order_wait_ms: 2000,
         }
     }
 }
@@ -45,6 +50,11 @@ impl MessageProfile {
     /// Whether WhatsApp shows this kind of content.
     pub fn accepts(&self, kind: &str) -> bool {
         self.accepted.iter().any(|accepted| accepted == kind)
+    }
+
+    /// [`MessageProfile::order_wait_ms`].
+    pub fn order_wait(&self) -> Duration {
+        Duration::from_millis(self.order_wait_ms)
     }
 
     /// A message for the one device of a user. `kind` is the stanza's type, such as `text`.

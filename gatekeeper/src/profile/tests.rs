@@ -63,10 +63,6 @@ fn contradictions_name_their_key() {
         key(r#"{"chat":{"websocket_path":"ws"}}"#),
         "chat.websocket_path"
     );
-    assert_eq!(
-        key(r#"{"chat":{"client_address":{"header":"X Y"}}}"#),
-        "chat.client_address"
-    );
 }
 
 #[test]

@@ -381,7 +381,7 @@ fn remote_identity(sessions: &Sessions) -> Result<[u8; 32], SignalError> {
 
 /// The high half of the version byte is the version of the message, the low half the newest that
 /// its sender knows. We write `0x33`; of others only the version of the message matters.
-fn check_version(bytes: &[u8]) -> Result<(), SignalError> {
+pub(super) fn check_version(bytes: &[u8]) -> Result<(), SignalError> {
     match bytes.first() {
         None => Err(SignalError::InvalidMessage),
         Some(byte) if byte >> 4 == 3 => Ok(()),
@@ -389,7 +389,7 @@ fn check_version(bytes: &[u8]) -> Result<(), SignalError> {
     }
 }
 
-fn parse_prekey_message(bytes: &[u8]) -> Result<PreKeySignalMessage, SignalError> {
+pub(super) fn parse_prekey_message(bytes: &[u8]) -> Result<PreKeySignalMessage, SignalError> {
     check_version(bytes)?;
     let message = PreKeySignalMessage::try_from(bytes)?;
     check_version(message.message().serialized())?;

@@ -3,6 +3,7 @@
 mod conversation;
 mod hostile;
 mod keys;
+mod order;
 mod reinstall;
 
 use rand::{SeedableRng as _, rngs::StdRng};

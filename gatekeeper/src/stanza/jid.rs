@@ -161,6 +161,11 @@ impl Jid {
         self.clone().with_device(0)
     }
 
+    /// Whether it is the address of one user, of whatever service: no group, no broadcast list, no channel, no server.
+    pub fn is_user(&self) -> bool {
+        !self.user.is_empty() && !matches!(self.server, Server::Group | Server::Other(_))
+    }
+
     /// Whether it is an address of WhatsApp's server itself.
     pub fn is_server(&self) -> bool {
         self.user.is_empty()

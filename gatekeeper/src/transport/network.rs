@@ -1,19 +1,19 @@
 //! Channels over the network.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{
     client::IntoClientRequest as _,
     handshake::client::Request,
-    http::{HeaderName, HeaderValue, header::ORIGIN},
+    http::{HeaderValue, header::ORIGIN},
 };
 
-use super::{Channel, Endpoint, Transport, TransportError, proxy, websocket};
-use crate::profile::{ChatProfile, ClientAddressPolicy};
+use super::{Channel, Endpoint, Transport, TransportError, websocket};
+use crate::profile::ChatProfile;
 
 /// Opens channels to an endpoint of the network.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Network {
         }
     }
 
-    fn request(&self, resource: &str, client: Option<IpAddr>) -> Result<Request, TransportError> {
+    fn request(&self, resource: &str) -> Result<Request, TransportError> {
         let scheme = if self.endpoint.tls { "wss" } else { "ws" };
         let resource = if resource == "/" {
             self.profile.websocket_path.as_str()
@@ -73,33 +73,18 @@ impl Network {
             })?;
             headers.insert(ORIGIN, origin);
         }
-        if let (ClientAddressPolicy::Header(name), Some(client)) =
-            (&self.profile.client_address, client)
-        {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                TransportError::Setting("profile.chat.client_address is no header name")
-            })?;
-            let value = HeaderValue::from_str(&client.to_string())
-                .map_err(|_| TransportError::Setting("the client's address is no header value"))?;
-            headers.insert(name, value);
-        }
         Ok(request)
     }
 }
 
 #[async_trait]
 impl Transport for Network {
-    async fn open(&self, client: Option<IpAddr>) -> Result<Channel, TransportError> {
-        let mut stream =
-            TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
+    async fn open(&self) -> Result<Channel, TransportError> {
+        let stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
         // Stanzas are gathered before they are written; waiting any longer only delays them.
         stream.set_nodelay(true)?;
-        if self.profile.client_address == ClientAddressPolicy::ProxyProtocol {
-            let header = proxy::header(client, stream.peer_addr()?);
-            stream.write_all(&header).await?;
-        }
         let request = match &self.endpoint.websocket {
-            Some(resource) => Some(self.request(resource, client)?),
+            Some(resource) => Some(self.request(resource)?),
             None => None,
         };
         if !self.endpoint.tls {

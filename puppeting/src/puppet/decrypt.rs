@@ -8,15 +8,15 @@ use matrix_sdk_crypto::{
     types::events::room::encrypted::EncryptedEvent,
     vodozemac::megolm::{DecryptionError, MegolmMessage},
 };
-use ruma::{OwnedDeviceId, RoomId, events::AnyTimelineEvent, serde::Raw};
+use ruma::{RoomId, events::AnyTimelineEvent, serde::Raw};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Puppet;
 use crate::{DecryptError, PuppetError};
 
-/// Nothing is withheld from the user because of an unverified device of their own; what the bridge makes of the
-/// sender's trust is the caller's business.
+/// What the user writes is taken from each of their devices, signed by their owner or not: many clients are never verified. The
+/// bridge does not go by [`DecryptedEvent::trust`].
 pub(super) const SETTINGS: DecryptionSettings = DecryptionSettings {
     sender_device_trust_requirement: TrustRequirement::Untrusted,
 };
@@ -41,11 +41,10 @@ pub struct DecryptedEvent {
     pub raw: Raw<AnyTimelineEvent>,
     /// How far the sending device can be trusted.
     pub trust: SenderTrust,
-    /// The sending device, if known.
-    pub sender_device: Option<OwnedDeviceId>,
     /// The Megolm session.
     pub session_id: String,
-    /// The message's number in its session. The same number twice under two event ids is a replay.
+    /// The message's number in its session. The same number under two event ids is a replay; to notice that is up to the caller,
+    /// as nothing is remembered here.
     pub message_index: u32,
 }
 
@@ -183,7 +182,6 @@ fn read(decrypted: DecryptedRoomEvent, clear: Clear) -> Result<DecryptedEvent, D
         event,
         raw,
         trust,
-        sender_device: info.sender_device.clone(),
         session_id: clear.session_id,
         message_index: clear.message_index,
     })

@@ -70,14 +70,14 @@ impl Puppet {
             if idle {
                 break;
             }
-            self.commit().await?;
+            failpoints::around!("exchange.commit", self.commit().await)?;
             for request in &requests {
                 let sent = self
                     .send_outgoing(request.request_id(), request.request())
                     .await;
                 first_error = first_error.and(sent);
             }
-            self.commit().await?;
+            failpoints::around!("exchanged.commit", self.commit().await)?;
             if first_error.is_err() {
                 break;
             }

@@ -181,7 +181,7 @@ impl Puppet {
                     ..Changes::default()
                 };
                 crypto(self.crypto.save_changes(changes).await)?;
-                self.commit().await?;
+                failpoints::around!("sweep.commit", self.commit().await)?;
             } else {
                 keys.extend(self.receive(updates(answer)).await?);
             }

@@ -122,13 +122,14 @@ impl Puppet {
         self.call(request).await.map(drop)
     }
 
-    /// Leaves a room or declines an invitation.
+    /// Leaves a room or declines an invitation; clients show `reason` beside it.
     ///
     /// # Errors
     ///
     /// See [`HttpError`].
-    pub async fn leave(&self, room: &RoomId) -> Result<(), HttpError> {
-        let request = leave_room::v3::Request::new(room.to_owned());
+    pub async fn leave(&self, room: &RoomId, reason: Option<&str>) -> Result<(), HttpError> {
+        let mut request = leave_room::v3::Request::new(room.to_owned());
+        request.reason = reason.map(str::to_owned);
         self.call(request).await.map(drop)
     }
 

@@ -211,7 +211,7 @@ async fn upload_all(
         ghost.stage = Stage::Keys;
         let mut batch = Batch::new();
         ghosts::set_stage(&mut batch, &ghost.mxid, Stage::Keys);
-        puppet.commit_with(batch).await?;
+        failpoints::around!("ghost.crosssigned.commit", puppet.commit_with(batch).await)?;
     }
     let request = requests.upload_signatures_req;
     let answer = failpoints::around!("ghost.signature", puppet.call(request).await)?;

@@ -20,6 +20,8 @@ use ruma::{
     serde::Raw,
 };
 
+use store::Millis;
+
 use super::Puppets;
 use crate::{HttpError, Identity};
 
@@ -70,17 +72,29 @@ fn is_join(event: &Raw<AnySyncTimelineEvent>, user: &UserId) -> bool {
 pub struct Said {
     /// Where the next reading goes on.
     pub next: String,
-    /// Events by room, oldest first. They may lack their `room_id`.
-    pub rooms: Vec<(OwnedRoomId, Vec<Raw<AnySyncTimelineEvent>>)>,
+    /// What was said, by room.
+    pub rooms: Vec<SaidIn>,
     /// `m.receipt` events by room.
     pub receipts: Vec<(OwnedRoomId, Raw<AnySyncEphemeralRoomEvent>)>,
+}
+
+/// What was said in a room.
+#[derive(Debug)]
+pub struct SaidIn {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// Events, oldest first. They may lack their `room_id`.
+    pub events: Vec<Raw<AnySyncTimelineEvent>>,
+    /// How many of them, from the first on, were said before the user joined, and so to others.
+    pub to_others: usize,
 }
 
 impl Puppets {
     /// Reads what was said in the rooms of a puppet since `since`, and who has read what since. Without a time it says where to begin, and
     /// how far everybody has read.
     ///
-    /// It is read without a device, so the device's own inbox stays as it is.
+    /// It is read without a device, so the device's own inbox stays as it is. `now`, in milliseconds, tells this request from
+    /// an earlier one: Synapse has its answer at hand for two minutes, and gives it again to the same question.
     ///
     /// # Errors
     ///
@@ -90,6 +104,7 @@ impl Puppets {
         user: &UserId,
         kinds: &[&str],
         since: Option<&str>,
+        now: Millis,
     ) -> Result<Said, HttpError> {
         let mut timeline = RoomEventFilter::empty();
         if since.is_none() {
@@ -99,6 +114,8 @@ impl Puppets {
             timeline.limit = Some(AT_ONCE.into());
         }
         let mut filter = FilterDefinition::ignore_all();
+        // Of presence it takes nothing anyway.
+        filter.presence.limit = UInt::try_from(now).ok();
         filter.room.ephemeral = RoomEventFilter::empty();
         filter.room.ephemeral.types = Some(vec!["m.receipt".to_owned()]);
         filter.room.rooms = None;
@@ -120,9 +137,12 @@ impl Puppets {
             receipts.extend(read.into_iter().map(|event| (room.clone(), event)));
             if let Some(since) = since {
                 let events = self.whole(user, &room, joined, since, &timeline).await?;
-                if !events.is_empty() {
-                    rooms.push((room, events));
-                }
+                let join = events.iter().rposition(|event| is_join(event, user));
+                rooms.push(SaidIn {
+                    room,
+                    events,
+                    to_others: join.map_or(0, |at| at + 1),
+                });
             }
         }
         Ok(Said {
@@ -170,10 +190,6 @@ impl Puppets {
             .map(Raw::<AnyTimelineEvent>::cast_unchecked)
             .collect();
         events.extend(joined.timeline.events);
-        // A room that was joined meanwhile comes with what was said in it before: that was for others.
-        if let Some(joined) = events.iter().rposition(|event| is_join(event, user)) {
-            events.drain(..=joined);
-        }
         Ok(events)
     }
 }

@@ -312,7 +312,7 @@ async fn the_room_as_a_ghost_sees_it() {
         );
 
         bot.kick(&room, a.user_id(), "test").await.unwrap();
-        bot.leave(&room).await.unwrap();
+        bot.leave(&room, None).await.unwrap();
     }
     let alias = ruma::room_alias_id!("#whatsapp_nothing:localhost");
     assert_eq!(bot.resolve_alias(alias).await.unwrap(), None);

@@ -5,6 +5,7 @@ mod erasing;
 mod fence;
 mod media;
 mod opening;
+mod placing;
 mod quarantine;
 mod queues;
 mod records;

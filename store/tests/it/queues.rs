@@ -39,6 +39,7 @@ fn transaction(id: &str, events: &[(&str, &str)]) -> Transaction {
         hs: "example.org".to_owned(),
         txn_id: id.to_owned(),
         received_ts: 1000,
+        held: false,
         events: events.iter().map(|(id, room)| event(id, room)).collect(),
         to_device: vec![to_device::NewMessage {
             user_id: "@whatsapp_1:example.org".to_owned(),

@@ -13,6 +13,7 @@ use store::{
     inbox::{self, NewEvent, Transaction, to_device},
     logins::{self, Login, State},
     media::{self, Hosted, Missing},
+    megolm,
     messages::{self, Direction, Kind, Message, Status},
     meta, outbox,
     portals::{self, NewPortal},
@@ -144,6 +145,7 @@ async fn fill(store: &Store) {
         hs: "example.org".to_owned(),
         txn_id: "1".to_owned(),
         received_ts: 1000,
+        held: false,
         events: vec![NewEvent {
             event_id: "$inbox".to_owned(),
             room_id: ROOM.to_owned(),
@@ -264,6 +266,15 @@ async fn fill(store: &Store) {
             stanza: vec![1, 2],
             reason: "no".to_owned(),
             received_ts: 5,
+        },
+    );
+    megolm::put(
+        &mut batch,
+        &megolm::Seen {
+            session_id: "session",
+            message_index: 3,
+            event_id: "$inbox",
+            seen_ts: 5,
         },
     );
     store.commit(batch).await.unwrap();
@@ -415,6 +426,8 @@ async fn check(store: &Store, version: u32) {
     let former = portals::by_former_room(store, "!former:example.org").await;
     assert_eq!(former.unwrap().is_some(), version >= 5);
     assert_eq!(quarantine::count(store).await.unwrap() == 1, version >= 8);
+    let seen = megolm::event_of(store, "session", 3).await.unwrap();
+    assert_eq!(seen.as_deref() == Some("$inbox"), version >= 10);
 }
 
 /// Writes the fixtures of the migrations that have none: the schema with a row in every table. Run it when a version is

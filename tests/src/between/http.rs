@@ -1,6 +1,7 @@
 //! A proxy for HTTP requests that refuses some or lets them hang, loses the answers to some, and has some done twice.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ pub struct Trouble {
     pub twice: f64,
     /// What becomes of the to-device messages in transactions.
     pub keys: Keys,
+    /// Transactions are answered and not passed on: the homeserver takes their events for told, as it does with those that it
+    /// has in memory when it is restarted. [`HttpProxy::has_forgotten`] says which.
+    pub forget: bool,
 }
 
 /// How requests are refused.
@@ -69,6 +73,7 @@ struct Inner {
     dice: Mutex<SmallRng>,
     rules: Rules,
     transactions: Transactions,
+    refused: AtomicU64,
 }
 
 /// An exchange that ends without an answer: the connection is closed.
@@ -92,6 +97,7 @@ impl HttpProxy {
             dice: Mutex::new(SmallRng::seed_from_u64(0)),
             rules: Rules::default(),
             transactions: Transactions::default(),
+            refused: AtomicU64::new(0),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&inner)));
         Ok(Self {
@@ -138,6 +144,23 @@ impl HttpProxy {
     pub fn number_from_one(&self) {
         self.inner.transactions.number_from_one();
     }
+
+    /// Numbers transactions after the last one as if those that were forgotten had never had a number.
+    pub fn number_on(&self) {
+        self.inner.transactions.number_on();
+    }
+
+    /// How many requests were refused so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.inner.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether this event was in a transaction that was not passed on.
+    #[must_use]
+    pub fn has_forgotten(&self, event_id: &str) -> bool {
+        self.inner.transactions.has_forgotten(event_id)
+    }
 }
 
 impl Drop for HttpProxy {
@@ -180,6 +203,7 @@ impl Inner {
         if let Some(refuse) = trouble.refuse
             && self.strikes(refuse.share)
         {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return refusal(refuse.status);
         }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -191,6 +215,9 @@ impl Inner {
             }
         }
         let (path, body) = self.transactions.pass(path, body, trouble.keys);
+        if trouble.forget && self.transactions.forget(&path, &body) {
+            return Ok(Response::new(Body::from("{}")));
+        }
         let forward = || self.forward(&parts.method, &path, &parts.headers, body.clone());
         let mut answer = forward().await?;
         if self.strikes(trouble.twice) {

@@ -1,5 +1,6 @@
 //! What the proxy before the bridge does to transactions.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -38,6 +39,10 @@ struct State {
     offset: u64,
     /// To-device messages that are to come later.
     late: Vec<Value>,
+    /// Events that were not passed on.
+    forgotten: HashSet<String>,
+    /// How many transactions those were that the numbers still count.
+    left_out: u64,
 }
 
 impl Transactions {
@@ -45,6 +50,13 @@ impl Transactions {
     pub(super) fn number_from_one(&self) {
         let mut state = self.lock();
         state.offset = state.last;
+        state.left_out = 0;
+    }
+
+    /// Numbers those after the last one as if those that were not passed on had never had a number.
+    pub(super) fn number_on(&self) {
+        let mut state = self.lock();
+        state.offset += std::mem::take(&mut state.left_out);
     }
 
     /// A request as it goes on: path and body.
@@ -64,6 +76,25 @@ impl Transactions {
             Err(_) => number.to_owned(),
         };
         (format!("{PATH}{number}{query}"), state.keys(body, keys))
+    }
+
+    /// Notes what is in a transaction that is not passed on; false if it is none.
+    pub(super) fn forget(&self, path: &str, body: &[u8]) -> bool {
+        if !path.starts_with(PATH) {
+            return false;
+        }
+        let transaction: Value = serde_json::from_slice(body).unwrap_or_default();
+        let events = transaction["events"].as_array().into_iter().flatten();
+        let ids = events.filter_map(|event| event["event_id"].as_str());
+        let mut state = self.lock();
+        state.forgotten.extend(ids.map(str::to_owned));
+        state.left_out += 1;
+        true
+    }
+
+    /// Whether an event was in a transaction that was not passed on.
+    pub(super) fn has_forgotten(&self, event_id: &str) -> bool {
+        self.lock().forgotten.contains(event_id)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -141,6 +172,31 @@ mod unit {
         assert_eq!(keys(4, Keys::Whole), json!([4, 2, 3]));
         assert_eq!(keys(5, Keys::Lost), json!([]));
         assert_eq!(keys(6, Keys::Whole), json!([6]));
+    }
+
+    #[test]
+    fn what_is_not_passed_on_is_known() {
+        let transactions = Transactions::default();
+        let body = json!({"events": [{"event_id": "$a"}, {}]}).to_string();
+        assert!(!transactions.forget("/_matrix/app/v1/ping", body.as_bytes()));
+        assert!(!transactions.has_forgotten("$a"));
+        assert!(transactions.forget("/_matrix/app/v1/transactions/7", body.as_bytes()));
+        assert!(transactions.has_forgotten("$a"));
+    }
+
+    #[test]
+    fn numbers_go_on_without_what_is_not_passed_on() {
+        let transactions = Transactions::default();
+        let path = |number: u64| {
+            let path = format!("/_matrix/app/v1/transactions/{number}");
+            transactions.pass(&path, Bytes::new(), Keys::Whole).0
+        };
+        let number = |path: String| path.rsplit('/').next().map(str::to_owned);
+        assert_eq!(number(path(6)).as_deref(), Some("6"));
+        assert!(transactions.forget(&path(7), b"{}"));
+        assert_eq!(number(path(8)).as_deref(), Some("8"));
+        transactions.number_on();
+        assert_eq!(number(path(9)).as_deref(), Some("8"));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct Message {
     pub status: String,
     /// Whether it could not be decrypted.
     pub undecryptable: bool,
+    /// Whether it was deleted.
+    #[serde(default)]
+    pub revoked: bool,
     /// `pkmsg` or `msg`.
     pub encrypted: Option<String>,
 }

@@ -1,13 +1,17 @@
 //! A chat, what must be in it, and what is in it.
 
+mod found;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::client::{Client, TimelineEvent};
 use tests::sandbox::Phone;
-use tests::torture::model::{Findings, Seen, compare};
+use tests::torture::model::{Findings, Seen};
 use tests::{Error, Result, wait};
+
+use self::found::Found;
 
 /// One user's chat with one phone.
 #[derive(Debug)]
@@ -23,16 +27,42 @@ pub(crate) struct Chat {
 #[derive(Debug, Default)]
 struct Expected {
     /// On the phone, of the user.
-    there: Vec<Seen>,
+    there: Vec<Must>,
     /// In the room, of the phone.
-    here: Vec<Seen>,
+    here: Vec<Must>,
     /// The emoji that the user has put on a message of the phone, and the one that the phone has put on an event.
     reaction_there: Option<(String, String)>,
     reaction_here: Option<(String, String)>,
-    /// How much of the room and of the expectations has been looked at and found right.
+    /// How many notices of the bot's stay.
+    told: usize,
+    /// How much of the room, of the phone and of the expectations has been looked at and found right.
     events: usize,
+    shown: usize,
     settled_there: usize,
     settled_here: usize,
+    settled_told: usize,
+    /// How many messages the phone had in another room of the same chat.
+    begin: usize,
+}
+
+/// A message that must be there.
+#[derive(Debug, Clone)]
+struct Must {
+    seen: Seen,
+    /// Its id where it was written: of the event or of the stanza.
+    id: Option<String>,
+    /// Whether it may also be missing: it was deleted before it was carried.
+    or_nothing: bool,
+}
+
+impl Must {
+    fn new(seen: Seen) -> Self {
+        Self {
+            seen,
+            id: None,
+            or_nothing: false,
+        }
+    }
 }
 
 impl Chat {
@@ -56,24 +86,80 @@ impl Chat {
 
     /// This must be on the phone, after all that was to be there before.
     pub(crate) fn expect_there(&self, seen: Seen) {
-        self.lock().there.push(seen);
+        self.lock().there.push(Must::new(seen));
     }
 
     /// This must be in the room, after all that was to be there before.
     pub(crate) fn expect_here(&self, seen: Seen) {
-        self.lock().here.push(seen);
+        self.lock().here.push(Must::new(seen));
+    }
+
+    /// The last that was expected on the phone is this event: it must be said to be delivered.
+    pub(crate) fn sent(&self, event: &str) {
+        if let Some(must) = self.lock().there.last_mut() {
+            must.id = Some(event.to_owned());
+        }
+    }
+
+    /// The last that was expected in the room is this stanza: the phone must have been told that it is delivered.
+    pub(crate) fn said(&self, stanza: &str) {
+        if let Some(must) = self.lock().here.last_mut() {
+            must.id = Some(stanza.to_owned());
+        }
+    }
+
+    /// The bot has one more thing to say here that is not taken back.
+    pub(crate) fn is_told(&self) {
+        self.lock().told += 1;
+    }
+
+    /// This chat goes on where another one ended, in another room: what the phone has of that is not of this one.
+    pub(crate) async fn begins_after(&self, other: &Self) -> Result<()> {
+        let settled = other.lock().there.len();
+        let shown = other.phone.shown(other.me()).await?;
+        let count = on_phone(&shown).len().min(settled);
+        let mut expected = self.lock();
+        (expected.begin, expected.shown) = (count, count);
+        Ok(())
+    }
+
+    /// Where in the room begins what has not been found right yet.
+    pub(crate) fn settled(&self) -> usize {
+        self.lock().events
     }
 
     /// A text to the phone: its event id.
     pub(crate) async fn write(&self, text: &str) -> Result<String> {
         self.expect_there(Seen::Text(text.to_owned()));
-        self.client.send(&self.room, text).await
+        let event = self.client.send(&self.room, text).await?;
+        self.sent(&event);
+        Ok(event)
     }
 
     /// A text from the phone: its stanza id.
     pub(crate) async fn say(&self, text: &str) -> Result<String> {
         self.expect_here(Seen::Text(text.to_owned()));
-        self.phone.send(self.me(), text).await
+        let stanza = self.phone.send(self.me(), text).await?;
+        self.said(&stanza);
+        Ok(stanza)
+    }
+
+    /// The user deletes a text of theirs that the phone has.
+    pub(crate) async fn delete(&self, event: &str) -> Result<()> {
+        become_deleted(&mut self.lock().there, event, false);
+        self.client.redact(&self.room, event).await.map(drop)
+    }
+
+    /// The user deletes a text of theirs that the phone may not have yet: it then never hears of it.
+    pub(crate) async fn withdraw(&self, event: &str) -> Result<()> {
+        become_deleted(&mut self.lock().there, event, true);
+        self.client.redact(&self.room, event).await.map(drop)
+    }
+
+    /// The phone deletes a text of its that the room has.
+    pub(crate) async fn revoke(&self, stanza: &str) -> Result<()> {
+        become_deleted(&mut self.lock().here, stanza, false);
+        self.phone.revoke(self.me(), stanza).await
     }
 
     /// The event that shows a text of the phone.
@@ -94,8 +180,7 @@ impl Chat {
         let (on_event, on_stanza) = on;
         {
             let mut expected = self.lock();
-            expected.there.pop();
-            expected.there.push(Seen::Text(text.to_owned()));
+            become_text(&mut expected.there, event, text);
             expected.reaction_there = Some((on_stanza.to_owned(), emoji.to_owned()));
         }
         self.client.edit(&self.room, event, text).await?;
@@ -114,8 +199,7 @@ impl Chat {
         let (on_event, on_stanza) = on;
         {
             let mut expected = self.lock();
-            expected.here.pop();
-            expected.here.push(Seen::Text(text.to_owned()));
+            become_text(&mut expected.here, stanza, text);
             expected.reaction_here = Some((on_event.to_owned(), emoji.to_owned()));
         }
         self.phone.edit(self.me(), stanza, text).await?;
@@ -145,65 +229,64 @@ impl Chat {
     async fn mark(&self) -> Result<()> {
         let events = self.lock().events;
         let more = self.client.timeline_from(&self.room, events).await?.len();
+        let shown = self.phone.shown(self.me()).await?;
         let mut expected = self.lock();
         expected.events += more;
+        expected.shown = on_phone(&shown).len();
         expected.settled_there = expected.there.len();
         expected.settled_here = expected.here.len();
+        expected.settled_told = expected.told;
         Ok(())
     }
 
     /// What is wrong at the moment: since the last time that nothing was, or since the beginning.
     pub(crate) async fn look(&self, all: bool) -> Result<(Findings, Vec<String>)> {
-        let (there, here, events, reactions) = {
+        let (mut there, here, shown_before, events, reactions, told) = {
             let expected = self.lock();
-            let (from_there, from_here, events) = match all {
-                true => (0, 0, 0),
-                false => (
-                    expected.settled_there,
-                    expected.settled_here,
-                    expected.events,
-                ),
-            };
+            let since = |settled: usize| if all { 0 } else { settled };
             (
-                (from_there, expected.there[from_there..].to_vec()),
-                expected.here[from_here..].to_vec(),
-                events,
+                expected.there[since(expected.settled_there)..].to_vec(),
+                expected.here[since(expected.settled_here)..].to_vec(),
+                if all { expected.begin } else { expected.shown },
+                since(expected.events),
                 (
                     expected.reaction_there.clone(),
                     expected.reaction_here.clone(),
                 ),
+                expected.told - since(expected.settled_told),
             )
         };
         let shown = self.phone.shown(self.me()).await.unwrap_or_default();
         let timeline = self.client.timeline_from(&self.room, events).await?;
-        let on_phone = on_phone(&shown).split_off(there.0.min(on_phone(&shown).len()));
+        let mut on_phone = on_phone(&shown);
+        let on_phone = on_phone.split_off(shown_before.min(on_phone.len()));
+        let deleted = |seen: &&Seen| **seen == Seen::Deleted;
+        let mut missing = there.iter().map(|must| &must.seen).filter(deleted).count();
+        missing = missing.saturating_sub(on_phone.iter().filter(deleted).count());
+        there.retain(|must| {
+            let forgiven = missing > 0 && must.or_nothing;
+            missing -= usize::from(forgiven);
+            !forgiven
+        });
+        let seen = |all: &[Must]| all.iter().map(|must| must.seen.clone()).collect::<Vec<_>>();
         let in_room = self.in_room(&timeline).await;
-        let mut details = Vec::new();
-        let mut findings = compare(&on_phone, &there.1);
-        let found = compare(&in_room, &here);
-        for (place, is, must, found) in [
-            ("the phone", &on_phone, &there.1, findings),
-            ("the room", &in_room, &here, found),
-        ] {
-            if is != must {
-                details.push(format!(
-                    "{place} shows {is:?} instead of {must:?} ({found})"
-                ));
-            }
-        }
-        findings += found;
+        let mut found = Found::default();
+        found.contents("the phone", &on_phone, &seen(&there));
+        found.contents("the room", &in_room, &seen(&here));
+        found.delivered(&there, &timeline);
+        found.ticked(&here, &shown);
+        found.notices(&timeline, [self.me(), self.ghost.as_str()], told);
         if let Some((on, emoji)) = reactions.0 {
             let shown = shown.iter().find(|each| each["id"] == on.as_str());
             let wanted = json!([{"from": self.me(), "emoji": emoji}]);
             let reactions = shown.map_or(&Value::Null, |each| &each["reactions"]);
             if *reactions != wanted {
-                findings.wrong += 1;
-                details.push(format!(
+                found.wrong(format!(
                     "the phone shows the reactions {reactions} instead of {emoji}"
                 ));
             }
         }
-        if let Some((on, emoji)) = reactions.1.filter(|_| !all) {
+        if let Some((on, emoji)) = reactions.1 {
             let timeline = self.client.timeline(&self.room).await?;
             let reactions: Vec<_> = timeline
                 .iter()
@@ -211,13 +294,12 @@ impl Chat {
                 .filter_map(|event| event.reaction_to(&on))
                 .collect();
             if reactions != [emoji.as_str()] {
-                findings.wrong += 1;
-                details.push(format!(
+                found.wrong(format!(
                     "the room shows the reactions {reactions:?} instead of {emoji}"
                 ));
             }
         }
-        Ok((findings, details))
+        Ok((found.findings, found.details))
     }
 
     async fn in_room(&self, timeline: &[TimelineEvent]) -> Vec<Seen> {
@@ -225,6 +307,10 @@ impl Chat {
         for event in timeline {
             let message = matches!(event.kind.as_str(), "m.room.message" | "m.room.encrypted");
             if event.sender != self.ghost || !message || event.relation["rel_type"] == "m.replace" {
+                continue;
+            }
+            if event.redacted {
+                seen.push(Seen::Deleted);
                 continue;
             }
             seen.push(match (event.is_clean(), event.content.get("file")) {
@@ -259,12 +345,27 @@ impl Chat {
     }
 }
 
+fn become_text(all: &mut [Must], id: &str, text: &str) {
+    if let Some(must) = all.iter_mut().find(|must| must.id.as_deref() == Some(id)) {
+        must.seen = Seen::Text(text.to_owned());
+    }
+}
+
+fn become_deleted(all: &mut [Must], id: &str, or_nothing: bool) {
+    if let Some(must) = all.iter_mut().find(|must| must.id.as_deref() == Some(id)) {
+        must.seen = Seen::Deleted;
+        must.or_nothing = or_nothing;
+    }
+}
+
 fn on_phone(shown: &[Value]) -> Vec<Seen> {
     shown
         .iter()
         .filter(|each| each["from_me"] == false)
         .map(|each| {
-            if each["undecryptable"] == true {
+            if each["revoked"] == true {
+                Seen::Deleted
+            } else if each["undecryptable"] == true {
                 Seen::Unreadable
             } else if let Some(sha256) = each["sha256"].as_str() {
                 Seen::File(sha256.to_owned())

@@ -38,11 +38,33 @@ fn scenes_of(point: &str) -> &'static [Scene] {
         | "megolm.encrypt" | "posting.send" | "posting.commit" | "posting.committed" => &[TalkHere],
         "store.commit" | "wire.write" => &[TalkThere, TalkHere],
         "todevice.take" | "todevice.done" | "machine.commit" => &[NewRoomKey],
+        "exchange.commit" | "exchanged.commit" => &[FirstThere, FirstHere],
         "devices.done" => &[NewDevice],
         "hosting.download" | "hosting.file" | "hosting.commit" => &[FileThere],
+        "hosting.end.commit" | "shelf.removed.commit" => &[FileDeleted],
         "fetching.download" | "fetching.upload" | "fetching.uploaded" => &[FileHere],
+        "fading.commit" | "fading.seen.commit" => &[SeenOnce],
+        "again.commit" => &[AskedAgain],
+        "notice.commit" | "notice.key.commit" | "notice.send" | "report.commit" => &[Told],
+        "notice.gone" | "report.over.commit" | "delay.commit" => &[Delayed],
+        "inbox.nothing.commit" | "withdraw.commit" => &[Withdrawn],
+        "inbox.again.commit" | "inbox.aside.commit" => &[AsideThere],
+        "replay.commit" => &[AsideThere, AsideHere],
+        "incoming.aside.commit" | "incoming.back.commit" => &[AsideHere],
+        "posting.later.commit" | "posting.again.commit" | "posting.aside.commit" => &[RefusedHere],
+        "outbox.aside.commit" => &[DamagedStanza],
+        "inbox.anew.commit" => &[DamagedEvent],
+        "sends.aside.commit" => &[DamagedSend],
+        "leave.request" | "leave.commit" => &[Leaving],
+        "erase.leave" | "erase.rooms.commit" | "erase.former.commit" | "erase.user.commit" => {
+            &[Erasure]
+        }
+        "portal.closed.commit" => &[RoomLeft],
+        "botroom.left.commit" => &[BotLeft],
+        "preferences.commit" => &[Preference],
         "read.commit" => &[ReadHere],
         "seen.send" => &[ReadThere],
+        "portal.describe" | "portal.described.commit" => &[FirstThere],
         "portal.adopt" | "portal.invite" | "signal.bundle" | "signal.establish" => &[FirstThere],
         "portal.room"
         | "portal.join"
@@ -56,7 +78,7 @@ fn scenes_of(point: &str) -> &'static [Scene] {
         _ if step.starts_with("ghost.") => &[FirstThere, FirstHere],
         "retry.come" | "retry.commit" | "retry.ack" => &[RetryThere],
         "retry.ask" | "retry.keys.commit" => &[RetryHere],
-        "placeholder.send" | "placeholder.commit" => &[Placeholder],
+        "placeholder.key.commit" | "placeholder.send" | "placeholder.commit" => &[Placeholder],
         "botroom.create" => &[Stranger],
         "identity.commit" | "identity.ack" => &[Reinstall],
         "consent.commit"
@@ -66,8 +88,10 @@ fn scenes_of(point: &str) -> &'static [Scene] {
         | "prekeys.make.commit"
         | "prekeys.upload"
         | "prekeys.uploaded.commit"
+        | "botroom.join"
+        | "botroom.commit"
         | "management.done" => &[Enlistment],
-        "signedkey.commit" | "signedkey.upload" | "catchup.commit" => &[Start],
+        "signedkey.commit" | "signedkey.upload" | "catchup.commit" | "sweep.commit" => &[Start],
         _ => &[],
     }
 }
@@ -109,7 +133,7 @@ async fn strike(stage: &Stage, point: &str, scene: Scene) -> Result<Row> {
     stage.prepare(scene).await?;
     stage.rises(false);
     gatehouse.kill_at(point)?;
-    if scene == Scene::Start {
+    if scene.begins_with_a_start() {
         gatehouse.launch()?;
     }
     let death = async {
@@ -158,6 +182,7 @@ async fn every_point(name: &str, options: Options, share: Share) -> Result<Table
                 cache::progress(&stack.gatehouse.tail(30));
                 stack.gatehouse.spare()?;
                 stack.gatehouse.kill();
+                stage.mend().await?;
                 stack.gatehouse.start().await?;
                 stage.renew().await?;
             }
@@ -175,6 +200,7 @@ async fn every_point(name: &str, options: Options, share: Share) -> Result<Table
 async fn run(name: &str, database: Option<String>, share: Share) -> Result<()> {
     let mut options = Options {
         gatehouse: scenes::settings(),
+        between: true,
         ..Options::default()
     };
     options.gatehouse.database = database;

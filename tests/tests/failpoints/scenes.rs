@@ -1,21 +1,24 @@
 //! What people do while gatehouse dies. Each scene passes certain failpoints in one direction.
 
+mod keys;
+mod people;
+mod talk;
+mod trouble;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
-use tests::client::{Client, Login};
+use serde_json::{Value, json};
+use tests::client::Client;
 use tests::error::Context as _;
-use tests::stack::{PASSWORD, Stack, enlist};
-use tests::torture::model::{Findings, Seen};
-use tests::{Result, gatehouse, wait};
+use tests::stack::Stack;
+use tests::torture::model::Findings;
+use tests::{Error, Result, gatehouse};
 use tokio::sync::watch;
 
 use crate::PATIENCE;
-use crate::chat::{Chat, stubborn};
+use crate::chat::Chat;
 
 /// A scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +55,42 @@ pub(crate) enum Scene {
     Enlistment,
     /// Somebody who has not joined invites a contact, and the bot says why that does not work.
     Stranger,
+    /// The user deletes a file that the phone has.
+    FileDeleted,
+    /// What may be seen once is read.
+    SeenOnce,
+    /// A file is gone, and is there when it is asked for again.
+    AskedAgain,
+    /// Something that cannot go is told.
+    Told,
+    /// The gatekeeper takes a message only later.
+    Delayed,
+    /// A message is deleted before it has left.
+    Withdrawn,
+    /// An event from Matrix is set aside and brought back.
+    AsideThere,
+    /// A message from WhatsApp is.
+    AsideHere,
+    /// The homeserver refuses an event, which is set aside and brought back.
+    RefusedHere,
+    /// Somebody leaves WhatsApp.
+    Leaving,
+    /// Somebody has all erased.
+    Erasure,
+    /// The user leaves the room of a chat.
+    RoomLeft,
+    /// The user leaves the chat with the bot.
+    BotLeft,
+    /// The user says whether read receipts are sent.
+    Preference,
     /// gatehouse starts.
     Start,
+    /// gatehouse starts, and a stanza is damaged.
+    DamagedStanza,
+    /// gatehouse starts, and an event from Matrix is damaged.
+    DamagedEvent,
+    /// gatehouse starts, and an event to Matrix is damaged.
+    DamagedSend,
 }
 
 impl Scene {
@@ -63,16 +100,30 @@ impl Scene {
             Self::TalkThere | Self::NewRoomKey | Self::FileThere | Self::ReadHere => "to WhatsApp",
             Self::FirstThere | Self::RetryThere => "to WhatsApp",
             Self::TalkHere | Self::FileHere | Self::ReadThere | Self::FirstHere => "to Matrix",
+            Self::FileDeleted | Self::Told | Self::Delayed | Self::Withdrawn => "to WhatsApp",
+            Self::AsideThere | Self::DamagedStanza | Self::DamagedEvent => "to WhatsApp",
             Self::RetryHere | Self::Placeholder => "to Matrix",
+            Self::SeenOnce | Self::AskedAgain | Self::AsideHere => "to Matrix",
+            Self::RefusedHere | Self::DamagedSend => "to Matrix",
             Self::Reinstall | Self::NewDevice => "both",
             Self::Enlistment | Self::Stranger | Self::Start => "both",
+            Self::Leaving | Self::Erasure | Self::Preference => "both",
+            Self::RoomLeft | Self::BotLeft => "both",
         }
+    }
+
+    /// Whether gatehouse does not run before it.
+    pub(crate) fn begins_with_a_start(self) -> bool {
+        matches!(
+            self,
+            Self::Start | Self::DamagedStanza | Self::DamagedEvent | Self::DamagedSend
+        )
     }
 }
 
 const EMOJI: [&str; 4] = ["👍", "😂", "😮", "🙏"];
 
-/// A gatekeeper that shows everything, and a signed prekey that is replaced at every connection.
+/// A gatekeeper that shows everything, a signed prekey that is replaced at every connection, and few tries.
 pub(crate) fn settings() -> gatehouse::Options {
     let set = |key: &str, value: &str| {
         (
@@ -88,9 +139,18 @@ pub(crate) fn settings() -> gatehouse::Options {
                 r#"["text","image","video","audio","document","reaction","reply","edit","revoke","location"]"#,
             ),
             set("KEYS__ROTATE_SIGNED_DAYS", "0"),
+            ("GATEHOUSE_LIMITS__TRIES".to_owned(), "2".to_owned()),
         ],
         ..gatehouse::Options::default()
     }
+}
+
+/// Somebody, and their chat with the bot.
+#[derive(Clone, Debug, Default)]
+struct Passing {
+    name: String,
+    id: String,
+    room: String,
 }
 
 /// The stack, its people and their chats.
@@ -106,6 +166,10 @@ pub(crate) struct Stage {
     others: Mutex<Vec<Arc<Chat>>>,
     /// The chat that is looked at after the scene.
     playing: Mutex<Arc<Chat>>,
+    /// What the scene is to delete: an event or a stanza.
+    doomed: Mutex<String>,
+    /// Who comes for one scene, or the user's own chat with the bot.
+    passing: Mutex<Passing>,
     count: AtomicUsize,
     risen: watch::Sender<bool>,
 }
@@ -123,6 +187,8 @@ impl Stage {
             theirs,
             ours,
             others: Mutex::default(),
+            doomed: Mutex::default(),
+            passing: Mutex::default(),
             count: AtomicUsize::new(1),
             risen: watch::Sender::new(true),
         })
@@ -178,20 +244,107 @@ impl Stage {
         self.plays_in(chat);
     }
 
+    /// A chat goes on in another room.
+    fn replace(&self, old: &Arc<Chat>, new: &Arc<Chat>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|chat| !Arc::ptr_eq(chat, old));
+        drop(others);
+        self.add(new);
+    }
+
+    fn doomed(&self) -> String {
+        self.doomed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn passing(&self) -> Passing {
+        self.passing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn passes(&self, passing: Passing) {
+        *self.passing.lock().unwrap_or_else(PoisonError::into_inner) = passing;
+    }
+
+    /// Whatever a scene has broken that failed in the middle is whole again.
+    pub(crate) async fn mend(&self) -> Result<()> {
+        self.stack.between()?.to_homeserver.heal();
+        let sandbox = &self.stack.sandbox;
+        if !sandbox.is_running() {
+            sandbox.go_on().await?;
+        }
+        sandbox
+            .faults(json!({"reset": true, "media": "none"}))
+            .await?;
+        self.talk.phone.options(json!({"online": true})).await
+    }
+
     /// What must be before the scene.
     pub(crate) async fn prepare(&self, scene: Scene) -> Result<()> {
         self.plays_in(&self.talk);
         match scene {
             Scene::Start => self.stack.gatehouse.stop().await.map(drop),
+            Scene::DamagedStanza => self.damage_stanza(self.next()).await,
+            Scene::DamagedEvent => self.damage_event(self.next()).await,
+            Scene::DamagedSend => self.damage_send(self.next()).await,
             Scene::RetryHere | Scene::Placeholder => {
                 // A phone that has an answer sends short messages: the damage hits what is encrypted, not the keys before it.
                 let text = format!("[{}] answered", self.next());
                 self.talk.write(&text).await?;
-                let me = self.talk.me();
-                self.talk.phone.wait_for_text(me, &text).await.map(drop)
+                self.on_phone(&text).await
+            }
+            Scene::TalkThere | Scene::FileDeleted => {
+                let (talk, n) = (&self.talk, self.next());
+                let event = match scene {
+                    Scene::FileDeleted => {
+                        let event = self.send_file(n).await?;
+                        let shown = |each: &Value| each["sha256"].is_string();
+                        let me = talk.me();
+                        talk.phone.wait_for(me, "the file", shown).await?;
+                        event
+                    }
+                    _ => {
+                        let text = format!("[{n}] too much");
+                        let event = talk.write(&text).await?;
+                        self.on_phone(&text).await?;
+                        event
+                    }
+                };
+                self.dooms(event);
+                Ok(())
+            }
+            Scene::TalkHere => {
+                let text = format!("[{}] too much", self.next());
+                let stanza = self.talk.say(&text).await?;
+                self.talk.event_of(&text).await?;
+                self.dooms(stanza);
+                Ok(())
+            }
+            Scene::Leaving | Scene::Erasure => self.somebody(self.next()).await,
+            Scene::BotLeft | Scene::Preference => self.with_the_bot().await,
+            Scene::RoomLeft => {
+                self.first_there(self.next()).await?;
+                let (_, details) = self.chat().settle(PATIENCE).await?;
+                match details.as_slice() {
+                    [] => Ok(()),
+                    _ => Err(Error::new(details.join("; "))),
+                }
             }
             _ => Ok(()),
         }
+    }
+
+    fn dooms(&self, id: String) {
+        *self.doomed.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+
+    async fn on_phone(&self, text: &str) -> Result<()> {
+        let talk = &self.talk;
+        talk.phone.wait_for_text(talk.me(), text).await.map(drop)
     }
 
     /// Plays a scene. Whatever fails because gatehouse is dead is tried again.
@@ -224,10 +377,29 @@ impl Stage {
             Scene::NewDevice => self.new_device(n).await,
             Scene::Enlistment => self.enlistment(n).await,
             Scene::Stranger => self.stranger(n).await,
+            Scene::FileDeleted => self.file_deleted(n).await,
+            Scene::SeenOnce => self.seen_once(n).await,
+            Scene::AskedAgain => self.asked_again(n).await,
+            Scene::Told => self.told(n).await,
+            Scene::Delayed => self.delayed(n).await,
+            Scene::Withdrawn => self.withdrawn(n).await,
+            Scene::AsideThere => self.aside_there(n).await,
+            Scene::AsideHere => self.aside_here(n).await,
+            Scene::RefusedHere => self.refused_here(n).await,
+            Scene::Leaving => {
+                let answers = ["You have left WhatsApp", "You are not joined"];
+                self.leaving("disable", answers).await
+            }
+            Scene::Erasure => self.leaving("erase everything", ["is erased"; 2]).await,
+            Scene::RoomLeft => self.room_left(n).await,
+            Scene::BotLeft => self.bot_left().await,
+            Scene::Preference => self.preference().await,
             Scene::Start => {
                 self.risen().await?;
                 self.both(n).await
             }
+            Scene::DamagedStanza | Scene::DamagedSend => self.after_damage(n, true).await,
+            Scene::DamagedEvent => self.after_damage(n, false).await,
         }
     }
 
@@ -258,242 +430,6 @@ impl Stage {
     async fn both(&self, n: usize) -> Result<()> {
         self.talk.write(&format!("[{n}] there")).await?;
         self.talk.say(&format!("[{n}] here")).await.map(drop)
-    }
-
-    async fn talk_there(&self, n: usize) -> Result<()> {
-        let (talk, on) = (&self.talk, (self.theirs.0.as_str(), self.theirs.1.as_str()));
-        let event = talk.write(&format!("[{n}] as written")).await?;
-        let words = format!("[{n}] changed");
-        talk.change_and_react(&event, &words, on, self.emoji())
-            .await?;
-        talk.write(&format!("[{n}b] after it")).await.map(drop)
-    }
-
-    async fn talk_here(&self, n: usize) -> Result<()> {
-        let (talk, on) = (&self.talk, (self.ours.0.as_str(), self.ours.1.as_str()));
-        let stanza = talk.say(&format!("[{n}] as written")).await?;
-        let words = format!("[{n}] changed");
-        talk.be_changed_and_reacted(&stanza, &words, on, self.emoji())
-            .await?;
-        let after = talk.say(&format!("[{n}b] after it")).await?;
-        for stanza in [&stanza, &after] {
-            talk.wait_for_tick(stanza, &["delivered", "read"]).await?;
-        }
-        Ok(())
-    }
-
-    async fn file_there(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        let upload = talk.client.upload_generated(70_000, &n.to_string()).await?;
-        talk.expect_there(Seen::File(upload.sha256.clone()));
-        let content = json!({
-            "msgtype": "m.file", "body": "file.bin", "filename": "file.bin", "file": upload.file,
-            "info": {"size": upload.size, "mimetype": "application/octet-stream"},
-        });
-        talk.client.send_message(&talk.room, content).await?;
-        talk.write(&format!("[{n}] after the file")).await.map(drop)
-    }
-
-    async fn file_here(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        let bytes: Vec<u8> = (0..70_000_usize)
-            .map(|at| u8::try_from((at * (2 * n + 1) / 7 + n) % 256).unwrap_or_default())
-            .collect();
-        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-        talk.expect_here(Seen::File(hex::encode(sum)));
-        let message = json!({
-            "kind": "document", "file_name": "file.bin", "mimetype": "application/octet-stream",
-            "data_base64": STANDARD.encode(&bytes),
-        });
-        let stanza = talk.phone.say(talk.me(), message).await?;
-        talk.say(&format!("[{n}] after the file")).await?;
-        talk.wait_for_tick(&stanza, &["delivered", "read"]).await
-    }
-
-    /// A receipt of the user's may be lost with the bridge; the next one makes up for it.
-    async fn read_here(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        let mut stanzas = Vec::new();
-        for words in ["read in vain", "read"] {
-            let text = format!("[{n}] {words}");
-            stanzas.push(talk.say(&text).await?);
-            let event = talk.event_of(&text).await?;
-            talk.client.mark_read(&talk.room, &event.event_id).await?;
-            self.risen().await?;
-        }
-        for stanza in &stanzas {
-            talk.wait_for_tick(stanza, &["read"]).await?;
-        }
-        Ok(())
-    }
-
-    /// As [`Self::read_here`].
-    async fn read_there(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        let mut event = String::new();
-        for words in ["read in vain", "read"] {
-            let text = format!("[{n}] {words}");
-            event = talk.write(&text).await?;
-            let shown = talk.phone.wait_for_text(talk.me(), &text).await?;
-            talk.phone.receipt(talk.me(), "read", &[&shown.id]).await?;
-            self.risen().await?;
-        }
-        talk.client
-            .wait_for_read(&talk.room, &talk.ghost, &event)
-            .await
-    }
-
-    async fn first_there(&self, n: usize) -> Result<()> {
-        let number = format!("+49151700{n:05}");
-        let phone = self.stack.sandbox.phone(&number, "Cem").await?;
-        let ghost = self.stack.ghost(&phone);
-        let room = stubborn("a new chat", || self.client.direct_chat(&ghost)).await?;
-        let chat = Arc::new(Chat::new(self.client.clone(), phone, ghost, room));
-        self.add(&chat);
-        chat.client.wait_for_member(&chat.room, &chat.ghost).await?;
-        chat.write("[1] hello").await?;
-        chat.write("[2] there").await?;
-        // A phone that writes before it has read opens the session from its own side.
-        chat.phone.wait_for_text(chat.me(), "[1] hello").await?;
-        chat.say("[3] and back").await.map(drop)
-    }
-
-    async fn first_here(&self, n: usize) -> Result<()> {
-        let number = format!("+49151800{n:05}");
-        let phone = self.stack.sandbox.phone(&number, "Dilek").await?;
-        let ghost = self.stack.ghost(&phone);
-        phone.send(self.client.user_id(), "[1] hello").await?;
-        let stanza = phone.send(self.client.user_id(), "[2] there").await?;
-        let room = self.client.wait_for_invite(&ghost).await?.room_id;
-        self.client.join(&room).await?;
-        let chat = Arc::new(Chat::new(self.client.clone(), phone, ghost, room));
-        chat.expect_here(Seen::Text("[1] hello".to_owned()));
-        chat.expect_here(Seen::Text("[2] there".to_owned()));
-        self.add(&chat);
-        chat.wait_for_tick(&stanza, &["delivered", "read"]).await?;
-        chat.write("[3] and back").await?;
-        let rooms = self.client.rooms().await?;
-        let with = rooms
-            .iter()
-            .filter(|room| room.members.contains_key(&chat.ghost));
-        match with.count() {
-            1 => Ok(()),
-            count => Err(tests::Error::new(format!(
-                "{count} rooms with the same contact"
-            ))),
-        }
-    }
-
-    /// What was sent to a phone that was off is encrypted for an identity that it has no more.
-    async fn retry_there(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        talk.phone.options(json!({"online": false})).await?;
-        let event = talk.write(&format!("[{n}] for the old phone")).await?;
-        let told = |each: &tests::client::TimelineEvent| {
-            each.kind == "com.beeper.message_send_status"
-                && each.content["m.relates_to"]["event_id"] == event.as_str()
-        };
-        talk.client
-            .wait_for(&talk.room, "it to be sent", told)
-            .await?;
-        talk.phone.reinstall().await?;
-        talk.phone.options(json!({"online": true})).await?;
-        self.risen().await?;
-        talk.say(&format!("[{n}] from the new phone"))
-            .await
-            .map(drop)
-    }
-
-    async fn retry_here(&self, n: usize) -> Result<()> {
-        let sandbox = &self.stack.sandbox;
-        sandbox.faults(json!({"corrupt": 1.0})).await?;
-        let damaged = format!("[{n}] damaged");
-        let said = self.talk.say(&damaged).await;
-        let risen = self.risen().await;
-        sandbox.faults(json!({"reset": true})).await?;
-        said.and(risen.map(|()| String::new()))?;
-        // What has to be asked for again may come after what was written later.
-        self.talk.event_of(&damaged).await?;
-        self.talk.say(&format!("[{n}b] whole")).await.map(drop)
-    }
-
-    async fn placeholder(&self, n: usize) -> Result<()> {
-        let (sandbox, talk) = (&self.stack.sandbox, &self.talk);
-        // Late enough that the phone is off when it is asked.
-        sandbox
-            .faults(json!({"corrupt": 1.0, "delay_ms": 1500}))
-            .await?;
-        talk.say(&format!("[{n}] damaged")).await?;
-        talk.phone.options(json!({"online": false})).await?;
-        sandbox.faults(json!({"reset": true})).await?;
-        let risen = self.risen().await;
-        talk.phone.options(json!({"online": true})).await?;
-        risen?;
-        talk.say(&format!("[{n}b] whole")).await.map(drop)
-    }
-
-    async fn new_device(&self, n: usize) -> Result<()> {
-        let talk = &self.talk;
-        let login = Login {
-            homeserver: self.stack.synapse.url(),
-            user: "anna",
-            password: PASSWORD,
-            accepts_insecure: true,
-        };
-        let log = self.stack.folder().join("client-anna-2.log");
-        let device = Client::login_unsigned(&login, &log).await?;
-        self.risen().await?;
-        let text = format!("[{n}] for both devices");
-        talk.say(&text).await?;
-        device
-            .wait_for_text(&talk.room, &talk.ghost, &text)
-            .await
-            .map(drop)
-    }
-
-    async fn stranger(&self, n: usize) -> Result<()> {
-        let stranger = self.stack.client(&format!("stranger{n}")).await?;
-        let (ghost, bot) = (self.stack.ghost_of("+4915190000000"), self.stack.bot());
-        stubborn("a chat", || stranger.direct_chat(&ghost)).await?;
-        let room = stranger.wait_for_invite(&bot).await?.room_id;
-        stranger.join(&room).await?;
-        let refusal = |event: &tests::client::TimelineEvent| {
-            event.sender == bot
-                && event
-                    .body()
-                    .is_some_and(|body| body.contains("cannot be opened"))
-        };
-        stranger.wait_for(&room, "a refusal", refusal).await?;
-        self.risen().await?;
-        self.both(n).await?;
-        let rooms = stranger.rooms().await?;
-        let with = rooms.iter().filter(|room| room.members.contains_key(&bot));
-        let told = stranger.timeline(&room).await?;
-        let told = told.iter().filter(|event| refusal(event)).count();
-        match (with.count(), told) {
-            (1, 1) => Ok(()),
-            (rooms, told) => Err(tests::Error::new(format!(
-                "{rooms} rooms with the bot, told {told} times"
-            ))),
-        }
-    }
-
-    async fn enlistment(&self, n: usize) -> Result<()> {
-        let (synapse, phone) = (&self.stack.synapse, &self.talk.phone);
-        let user = format!("user{n}");
-        let user_id = synapse.register(&user, PASSWORD).await?;
-        enlist(synapse.url(), &user, PASSWORD, &self.stack.bot()).await?;
-        self.risen().await?;
-        let stanza = phone.send(&user_id, "welcome").await?;
-        wait::until("the new user to have a message", PATIENCE, || async {
-            let shown = phone.messages(&user_id).await?;
-            let there = |status: &str| matches!(status, "delivered" | "read");
-            Ok(shown
-                .iter()
-                .any(|each| each.id == stanza && there(&each.status))
-                .then_some(()))
-        })
-        .await
     }
 }
 

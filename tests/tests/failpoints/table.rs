@@ -117,11 +117,11 @@ impl fmt::Display for Table {
                 reordered,
                 undecryptable,
                 wrong,
-                status: _,
+                status,
             } = row.findings;
             writeln!(
                 f,
-                "| {} | {} | {} | {} | {lost}/{doubled}/{reordered}/{undecryptable}/{wrong} | {} ms |",
+                "| {} | {} | {} | {} | {lost}/{doubled}/{reordered}/{undecryptable}/{wrong}/{status} | {} ms |",
                 row.point,
                 self.database,
                 row.scene.way(),
@@ -136,7 +136,7 @@ impl fmt::Display for Table {
         writeln!(f)?;
         writeln!(
             f,
-            "{}: {} deaths at {} points, median recovery {median} ms, worst {worst} ms; result: lost/doubled/out of order/unreadable/wrong",
+            "{}: {} deaths at {} points, median recovery {median} ms, worst {worst} ms; result: lost/doubled/out of order/unreadable/wrong/wrong status",
             self.database,
             self.rows.iter().filter(|row| row.killed).count(),
             self.points(),

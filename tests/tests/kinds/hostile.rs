@@ -432,3 +432,81 @@ async fn late_edits_and_deletions_are_refused() -> Result<()> {
     let stack = Stack::start("kinds-late", options).await?;
     too_late(&stack).await.map_err(|error| stack.explain(error))
 }
+
+/// Sends an encrypted event's content once more, as another event.
+async fn play_again(chat: &Chat, room: &str, event: &str) -> Result<String> {
+    let path = format!("/_matrix/client/v3/rooms/{room}/event/{event}");
+    let seen = chat
+        .client
+        .request("GET", &path, json!({}), Value::Null)
+        .await?;
+    assert_eq!(seen["type"], "m.room.encrypted", "{seen}");
+    let content = seen["content"].clone();
+    chat.client
+        .send_plain(room, "m.room.encrypted", content)
+        .await
+}
+
+async fn replayed(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "ruth", "+4915200000040").await?;
+    let (client, room) = (&chat.client, chat.room.as_str());
+    let told = async |copy: &str| {
+        client
+            .wait_for(room, "that it is a copy", |each| {
+                each.sender == chat.bot
+                    && each.answers() == Some(copy)
+                    && each
+                        .body()
+                        .is_some_and(|body| body.contains("a copy of an earlier one"))
+            })
+            .await
+    };
+    let (event, _) = chat.sent("once").await?;
+    let copy = play_again(&chat, room, &event).await?;
+    told(&copy).await?;
+    // Both come together, and over a restart.
+    stack.gatehouse.stop().await?;
+    let event = client.send(room, "once more").await?;
+    let second = play_again(&chat, room, &event).await?;
+    stack.gatehouse.start().await?;
+    told(&second).await?;
+    let third = play_again(&chat, room, &event).await?;
+    told(&third).await?;
+    chat.flush("after the copies").await?;
+    let shown = chat.phone.shown(&chat.me).await?;
+    for text in ["once", "once more"] {
+        let times = shown.iter().filter(|each| each["text"] == text).count();
+        assert_eq!(times, 1, "{text}: {shown:#?}");
+    }
+
+    // Nor does the bot do twice what it was told once.
+    let management = client.direct_chat(&chat.bot).await?;
+    client.wait_for_member(&management, &chat.bot).await?;
+    let answered = async |beginning: &str| {
+        let said = client.wait_for(&management, beginning, |each| {
+            each.sender == chat.bot && each.body().is_some_and(|body| body.starts_with(beginning))
+        });
+        said.await
+    };
+    let event = client.send(&management, "version").await?;
+    answered("gatehouse ").await?;
+    play_again(&chat, &management, &event).await?;
+    client.send(&management, "status").await?;
+    answered("You are joined").await?;
+    let timeline = client.timeline(&management).await?;
+    let answers = timeline
+        .iter()
+        .filter(|each| each.sender == chat.bot)
+        .filter(|each| {
+            each.body()
+                .is_some_and(|body| body.starts_with("gatehouse "))
+        });
+    assert_eq!(answers.count(), 1);
+    no_panic(stack)
+}
+
+#[tokio::test]
+async fn what_was_encrypted_once_is_said_once() -> Result<()> {
+    let stack = Stack::start("kinds-replayed", Options::default()).await?;
+    replayed(&stack).await.map_err(|error| stack.explain(error))
+}

@@ -112,3 +112,37 @@ async fn a_second_reaction_is_told_where_the_first_cannot_go() -> Result<()> {
         .await
         .map_err(|error| stack.explain(error))
 }
+
+/// Where the bot may write nothing, for good.
+async fn silenced(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "dina", "+4915200000012").await?;
+    let (client, room) = (&chat.client, chat.room.as_str());
+    let management = client.direct_chat(&chat.bot).await?;
+    client.wait_for_member(&management, &chat.bot).await?;
+    let told = |body: &str| body.contains("polls and votes do not go");
+    let poll = json!({"org.matrix.msc3381.poll.start": {"question": {"org.matrix.msc1767.text": "which?"}, "answers": []}});
+
+    let kind = "m.room.power_levels";
+    let levels = client.state(room, kind, "").await?;
+    let mut levels = levels.ok_or_else(|| Error::new("no power levels"))?;
+    // Whoever is there from the beginning is a creator of the room, and may say all the same.
+    levels["events_default"] = json!(10);
+    let path = format!("/_matrix/client/v3/rooms/{room}/state/{kind}");
+    client.request("PUT", &path, json!({}), levels).await?;
+    client
+        .send_event(room, "org.matrix.msc3381.poll.start", poll)
+        .await?;
+    let notice = client
+        .wait_for(&management, "the bot to say it in its own chat", |each| {
+            each.sender == chat.bot && each.body().is_some_and(told)
+        })
+        .await?;
+    assert_eq!(notice.answers(), None, "the message is not in that chat");
+    chat.received("and others go on").await.map(drop)
+}
+
+#[tokio::test]
+async fn what_cannot_be_said_in_a_chat_is_said_in_the_bots() -> Result<()> {
+    let stack = stack().await?;
+    silenced(stack).await.map_err(|error| stack.explain(error))
+}

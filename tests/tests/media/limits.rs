@@ -72,6 +72,84 @@ async fn limits(stack: &Stack) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_user_has_so_much_room_and_gets_it_back() -> Result<()> {
+    let options = Options {
+        gatehouse: with_media(&[("GATEHOUSE_MEDIA__BYTES_PER_LOGIN", "1000000")]),
+        ..Options::default()
+    };
+    let stack = Stack::start("media-quota", options).await?;
+    quota(&stack).await.map_err(|error| stack.explain(error))
+}
+
+/// Sends a file of such a size: its event id and sum.
+async fn send_file(chat: &Chat, size: u64, seed: &str) -> Result<(String, String)> {
+    let file = chat.client.upload_generated(size, seed).await?;
+    let info = json!({ "mimetype": "application/x-thing" });
+    let content = attached("m.file", "x.bin", &file, info);
+    let event = chat.client.send_message(&chat.room, content).await?;
+    Ok((event, file.sha256))
+}
+
+/// Waits until an event has failed for now, and gives the reason.
+async fn failed(chat: &Chat, event: &str) -> Result<String> {
+    let status = chat
+        .status(event, "that it has failed for now", |status| {
+            status["status"] == "FAIL_RETRIABLE"
+        })
+        .await?;
+    let message = status["message"].as_str().unwrap_or_default();
+    Ok(message.to_owned())
+}
+
+async fn quota(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "quentin", "+4915140000006").await?;
+    let (first, sha256) = send_file(&chat, 600_000, "first").await?;
+    chat.file_shown("the first", &json!({ "sha256": sha256 }))
+        .await?;
+    let (second, _) = send_file(&chat, 500_000, "second").await?;
+    let why = failed(&chat, &second).await?;
+    assert!(
+        why.contains("all the room that this bridge gives you, 977 KiB"),
+        "{why}"
+    );
+    // Others have room of their own.
+    let other = Chat::open(stack, "quirin", "+4915140000007").await?;
+    let (_, sha256) = send_file(&other, 500_000, "other").await?;
+    other
+        .file_shown("another's", &json!({ "sha256": sha256 }))
+        .await?;
+
+    chat.client.redact(&chat.room, &first).await?;
+    let folder = stack.gatehouse.folder().join("media");
+    wait::until("the first to be deleted", PATIENCE, || async {
+        Ok((std::fs::read_dir(&folder)?.count() == 1).then_some(()))
+    })
+    .await?;
+    let (_, sha256) = send_file(&chat, 500_001, "again").await?;
+    chat.file_shown("what has room now", &json!({ "sha256": sha256 }))
+        .await?;
+
+    // A disk that is nearly full.
+    stack.gatehouse.stop().await?;
+    let config = stack.gatehouse.folder().join("config.toml");
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(
+        &config,
+        format!("{text}\n[media]\nfree_bytes = {}\n", i64::MAX),
+    )?;
+    stack.gatehouse.start().await?;
+    let (third, _) = send_file(&other, 1_000, "third").await?;
+    let why = failed(&other, &third).await?;
+    assert!(why.contains("disk is nearly full"), "{why}");
+    other.client.send(&other.room, "and this goes").await?;
+    other
+        .phone
+        .wait_for_text(&other.me, "and this goes")
+        .await
+        .map(drop)
+}
+
+#[tokio::test]
 async fn a_large_file_does_not_fill_the_memory() -> Result<()> {
     /// Bytes of memory that a file may take, however large it is.
     const MOST: u64 = 64 << 20;

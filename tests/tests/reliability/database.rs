@@ -9,7 +9,7 @@ use tests::shim::Shim;
 use super::*;
 
 /// What breaks the database, and mends it.
-trait Break {
+pub(super) trait Break {
     async fn begin(&mut self) -> Result<()>;
     async fn end(&mut self) -> Result<()>;
 }
@@ -17,7 +17,14 @@ trait Break {
 /// Both sides write while the database takes nothing; then everything arrives once and in order, without a restart.
 async fn outage(stack: &Stack, chat: &Chat, fault: &mut impl Break) -> Result<()> {
     let pid = stack.gatehouse.pid();
+    let read = chat.client.send(&chat.room, "read meanwhile").await?;
+    let shown = chat
+        .phone
+        .wait_for_text(chat.me(), "read meanwhile")
+        .await?;
     fault.begin().await?;
+    let ids = [shown.id.as_str()];
+    chat.phone.receipt(chat.me(), "read", &ids).await?;
     let out = ["one", "two", "three"];
     let back = ["four", "five", "six"];
     for (text, answer) in out.iter().zip(back) {
@@ -54,7 +61,10 @@ async fn outage(stack: &Stack, chat: &Chat, fault: &mut impl Break) -> Result<()
     wait::until("to be ready again", PATIENCE * 2, || answers(200)).await?;
     chat.seen("six").await?;
     chat.on_phone("three").await?;
-    let mut expected = vec!["hello".to_owned()];
+    // What could not be noted is brought again, without a new connection from elsewhere.
+    let (room, ghost) = (&chat.room, &chat.ghost);
+    chat.client.wait_for_read(room, ghost, &read).await?;
+    let mut expected = vec!["hello".to_owned(), "read meanwhile".to_owned()];
     expected.extend(out.map(str::to_owned));
     assert_eq!(chat.texts_on_phone().await?, expected);
     let mut expected = vec!["hello to you".to_owned()];
@@ -110,9 +120,19 @@ async fn a_full_or_broken_disk_loses_nothing() -> Result<()> {
 }
 
 /// Another program that holds the database.
-struct Locked {
+pub(super) struct Locked {
     url: String,
     hold: Option<Hold>,
+}
+
+impl Locked {
+    /// The database of a stack's bridge, not held yet.
+    pub(super) fn of(stack: &Stack) -> Self {
+        Self {
+            url: stack.gatehouse.database_url().to_owned(),
+            hold: None,
+        }
+    }
 }
 
 impl Break for Locked {
@@ -134,11 +154,7 @@ async fn a_locked_database_loses_nothing() -> Result<()> {
     let stack = Stack::start("database-locked", Options::default()).await?;
     let result = async {
         let chat = Chat::open(&stack, "berta", "+4915100000013").await?;
-        let mut fault = Locked {
-            url: stack.gatehouse.database_url().to_owned(),
-            hold: None,
-        };
-        outage(&stack, &chat, &mut fault).await
+        outage(&stack, &chat, &mut Locked::of(&stack)).await
     }
     .await;
     explained(&stack, result)

@@ -10,6 +10,7 @@ mod clock;
 mod database;
 mod growth;
 mod isolation;
+mod order;
 mod poison;
 mod recovery;
 mod shutdown;

@@ -131,7 +131,11 @@ async fn a_message_that_is_lost_for_good_is_told() -> Result<()> {
 
 #[tokio::test]
 async fn a_new_identity_is_told_once_and_messages_go_on() -> Result<()> {
-    let stack = Stack::start("status-identity", Options::default()).await?;
+    // Also by somebody who wants no notices about messages: this is about who reads them.
+    let mut options = Options::default();
+    let off = ("GATEHOUSE_MESSAGES__NOTICES".to_owned(), "false".to_owned());
+    options.gatehouse.environment.push(off);
+    let stack = Stack::start("status-identity", options).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
         let changes = async || -> Result<usize> {

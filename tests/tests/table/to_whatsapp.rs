@@ -515,7 +515,13 @@ async fn poll(t: &Trial<'_>) -> Result<()> {
     });
     let kind = "org.matrix.msc3381.poll.response";
     let vote = t.client.send_event(&t.room, kind, vote).await?;
-    t.is_refused_as_told(&vote).await
+    t.is_refused_as_told(&vote).await?;
+    let end = json!({
+        "m.relates_to": {"rel_type": "m.reference", "event_id": poll},
+        "m.poll.end": {}, "m.text": [{"body": t.word()}],
+    });
+    let end = t.client.send_event(&t.room, "m.poll.end", end).await?;
+    t.is_refused_as_told(&end).await
 }
 
 async fn typing(t: &Trial<'_>) -> Result<()> {

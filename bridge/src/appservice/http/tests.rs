@@ -74,7 +74,12 @@ impl Server {
         config.limits.transaction_bytes = 10_000;
         let state = Appservice::new(Arc::new(config), "right".to_owned(), sink.clone());
         let stop = CancellationToken::new();
-        tokio::spawn(crate::serve::serve(listener, router(state), stop.clone()));
+        tokio::spawn(crate::serve::serve(
+            listener,
+            router(state),
+            crate::serve::Bounds::NONE,
+            stop.clone(),
+        ));
         let client = crate::client::client().expect("a client");
         Self {
             base,

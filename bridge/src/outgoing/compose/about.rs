@@ -282,8 +282,8 @@ async fn unsent(core: &Arc<Core>, portal: &Portal, redacted: &str) -> Result<Rea
         }
     }
     Ok(Read::Composed(Composed {
-        parts: Vec::new(),
         also,
+        ..Composed::default()
     }))
 }
 

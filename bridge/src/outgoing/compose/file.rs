@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use gatekeeper::message::Body;
 use serde_json::Value;
-use store::{Batch, portals::Portal};
+use store::portals::Portal;
 
 use super::{Composed, Event, Part, Read, quote};
 use crate::{
     core::Core,
-    media::{self, Read as Hosted},
+    media::{self, Read as Hosted, Unsent},
     passes::Hold,
     translate::{Refusal, media::Attachment},
 };
@@ -28,7 +28,8 @@ pub(super) async fn compose(
     };
     let mut body = match media::host(core, portal, event.id, &attachment).await? {
         Hosted::Ready { file, thumbnail } => attachment.body(file, thumbnail),
-        Hosted::Refused(why) => return Ok(Read::Refused(why)),
+        Hosted::Refused(Unsent::Never(why)) => return Ok(Read::Refused(why)),
+        Hosted::Refused(Unsent::Full(why)) => return Ok(Read::Full(why)),
     };
     let answered = answered(content).filter(|answered| *answered != event.id);
     if let Some(answered) = answered {
@@ -38,7 +39,7 @@ pub(super) async fn compose(
     let parts = [Some(body), after].into_iter().flatten();
     Ok(Read::Composed(Composed {
         parts: parts.map(Part::message).collect(),
-        also: Batch::new(),
+        ..Composed::default()
     }))
 }
 

@@ -119,7 +119,15 @@ fn refusals_say_what_cannot_cross() {
         ))
     );
     let none = json!({});
-    assert_eq!(feature_of("m.poll.start", &none), Some(Feature::Poll));
+    for part in ["start", "response", "end"] {
+        for kind in [
+            format!("m.poll.{part}"),
+            format!("org.matrix.msc3381.poll.{part}"),
+        ] {
+            assert_eq!(feature_of(&kind, &none), Some(Feature::Poll));
+            assert!(crate::inbox::WANTED.contains(&&*kind), "{kind} is dropped");
+        }
+    }
     assert_eq!(feature_of("m.room.topic", &none), None);
     let walk = "org.matrix.msc3672.beacon_info";
     assert_eq!(

@@ -1,6 +1,6 @@
 //! How connections end, and what follows.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::server::{Rig, message, soon};
 use crate::{
@@ -60,6 +60,29 @@ async fn a_refusal_for_good_shows_its_cause() {
             crate::profile::Profile::default().classify_failure(&Failure::new(405))
         )
     );
+}
+
+#[tokio::test]
+async fn a_panic_ends_a_connection_and_not_the_login() {
+    let mut rig = Rig::new();
+    let server = rig.online().await;
+    rig.account.panics.store(2, Ordering::SeqCst);
+    drop(server);
+    let (reason, _) = rig.disconnected().await;
+    assert_eq!(reason, DisconnectReason::Closed);
+    for _ in 0..2 {
+        let (reason, retry_in) = rig.disconnected().await;
+        assert_eq!(reason, DisconnectReason::Panicked);
+        assert!(retry_in.unwrap() > Duration::ZERO);
+    }
+    let server = rig.online().await;
+    assert_eq!(
+        server.payload.connect_attempts,
+        Some(3),
+        "they count as failures"
+    );
+    rig.connection.stop().await;
+    assert_eq!(*rig.connection.state().borrow(), State::Stopped);
 }
 
 #[tokio::test]

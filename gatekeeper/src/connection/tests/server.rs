@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -81,7 +80,7 @@ pub(super) struct Memory {
 
 #[async_trait]
 impl Transport for Memory {
-    async fn open(&self, _client: Option<IpAddr>) -> Result<Channel, TransportError> {
+    async fn open(&self) -> Result<Channel, TransportError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         let (client, server) = tokio::io::duplex(64 * 1024);
         self.servers
@@ -94,19 +93,25 @@ impl Transport for Memory {
 /// Credentials that can be changed.
 pub(super) struct Account {
     pub(super) routing: Mutex<Option<Vec<u8>>>,
-    pub(super) client_address: Option<IpAddr>,
+    /// How many of the next calls panic.
+    pub(super) panics: AtomicUsize,
 }
 
 #[async_trait]
 impl CredentialsProvider for Account {
     async fn credentials(&self) -> Result<Credentials, BoxError> {
+        let left = self
+            .panics
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        assert!(left.is_err(), "on purpose");
         Ok(Credentials {
             static_key: StaticKeyPair::from_bytes([7; 32]),
             account_id: 10_853_634_039_893,
             token: "header.claims.signature".to_owned(),
             routing_info: self.routing.lock().await.clone(),
             enable_read_receipts: true,
-            client_address: self.client_address,
         })
     }
 }
@@ -170,7 +175,7 @@ impl Rig {
         configure(&mut config);
         let account = Arc::new(Account {
             routing: Mutex::new(None),
-            client_address: None,
+            panics: AtomicUsize::new(0),
         });
         let (connection, events) = Connection::spawn(config, account.clone());
         Self {

@@ -3,6 +3,8 @@
 use store::{
     Secret,
     crypto::{self, Change, Object},
+    megolm::{self, Seen},
+    prune,
     signal::{self, Session},
     tokens::{self, TokenKey},
 };
@@ -14,6 +16,7 @@ crate::on_both! {
     prekeys_are_used_once,
     token_keys_rotate,
     crypto_objects,
+    a_megolm_key_is_of_one_event,
 }
 
 async fn prekeys_are_used_once(database: Database) {
@@ -208,4 +211,30 @@ async fn crypto_objects(database: Database) {
     commit(&store, |batch| crypto::forget(batch, "acct")).await;
     assert_eq!(left("acct").await, 0);
     store.close().await;
+}
+
+async fn a_megolm_key_is_of_one_event(database: Database) {
+    let store = database.open().await;
+    let seen = |event_id, seen_ts| Seen {
+        session_id: "session",
+        message_index: u32::MAX,
+        event_id,
+        seen_ts,
+    };
+    commit(&store, |batch| megolm::put(batch, &seen("$first", 10))).await;
+    // The first one stays, and comes again without harm.
+    for other in ["$second", "$first"] {
+        commit(&store, |batch| megolm::put(batch, &seen(other, 20))).await;
+    }
+    let event_of = async |session, index| megolm::event_of(&store, session, index).await.unwrap();
+    assert_eq!(
+        event_of("session", u32::MAX).await.as_deref(),
+        Some("$first")
+    );
+    assert_eq!(event_of("session", 0).await, None);
+    assert_eq!(event_of("another", u32::MAX).await, None);
+    commit(&store, |batch| prune::megolm_indexes(batch, 10)).await;
+    assert!(event_of("session", u32::MAX).await.is_some());
+    commit(&store, |batch| prune::megolm_indexes(batch, 11)).await;
+    assert_eq!(event_of("session", u32::MAX).await, None);
 }
