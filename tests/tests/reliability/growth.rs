@@ -164,6 +164,8 @@ async fn settled(stack: &Stack) -> Result<Counted> {
     // configured time if that is longer. Olm sessions with a device that has gone stay, two of each: the machine never deletes one
     // (docs/reliability.md). All else stays as it is: requests, devices.
     rows.remove("crypto_kv");
+    // The files that were sent: WhatsApp may fetch them for a month.
+    rows.remove("media");
     for (kind, count) in count_by(url, "crypto_kv", "kind").await? {
         if !["inbound", "message_hash", "session"].contains(&kind.as_str()) {
             rows.insert(format!("crypto_kv {kind}"), count);
