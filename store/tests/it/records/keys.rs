@@ -207,7 +207,10 @@ async fn crypto_objects(database: Database) {
     .await;
     assert_eq!(left("acct").await, 3);
     commit(&store, |batch| crypto::prune(batch, "igs", 1)).await;
-    assert_eq!((left("acct").await, left("other").await), (1, 0));
+    assert_eq!((left("acct").await, left("other").await), (3, 1));
+    // Those without a flag stay.
+    commit(&store, |batch| crypto::prune(batch, "igs", 2)).await;
+    assert_eq!((left("acct").await, left("other").await), (2, 1));
     commit(&store, |batch| crypto::forget(batch, "acct")).await;
     assert_eq!(left("acct").await, 0);
     store.close().await;
