@@ -362,6 +362,7 @@ async fn prune(core: &Core) {
     let room_keys = before.min(now.saturating_sub(ROOM_KEYS_MS));
     puppeting::crypto_store::prune_room_keys(&mut batch, now, room_keys);
     puppeting::crypto_store::prune_message_hashes(&mut batch, before);
+    puppeting::crypto_store::prune_sessions(&mut batch, before);
     if let Err(error) = core.store.commit(batch).await {
         tracing::warn!(%error, "old rows could not be deleted");
     }

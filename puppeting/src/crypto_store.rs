@@ -222,6 +222,11 @@ pub fn prune_message_hashes(batch: &mut Batch, before: store::Millis) {
     crypto::prune(batch, kind::MESSAGE_HASH, before);
 }
 
+/// Forgets the Olm sessions with devices that are gone since before `before` (milliseconds since the Unix epoch), of all devices.
+pub fn prune_sessions(batch: &mut Batch, before: store::Millis) {
+    crypto::prune(batch, kind::SESSION, before);
+}
+
 impl Staged {
     /// The batch is durable.
     pub fn committed(mut self) {

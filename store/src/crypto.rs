@@ -58,7 +58,7 @@ static DELETE: Delete = Delete {
 static PRUNE: Update = Update {
     table: TABLE,
     key: 0,
-    sql: "DELETE FROM crypto_kv WHERE kind = $1 AND flag < $2",
+    sql: "DELETE FROM crypto_kv WHERE kind = $1 AND flag > 0 AND flag < $2",
 };
 static DATE: Update = Update {
     table: TABLE,
@@ -101,7 +101,7 @@ pub fn apply(batch: &mut Batch, acct: &str, change: Change) {
     }
 }
 
-/// Deletes all objects of a kind, of every account, whose flag is below `flag`.
+/// Deletes all objects of a kind, of every account, that have a flag which is not 0 and below `flag`.
 pub fn prune(batch: &mut Batch, kind: &'static str, flag: i64) {
     batch.update(&PRUNE, args![kind, flag]);
 }

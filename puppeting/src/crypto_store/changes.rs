@@ -80,7 +80,8 @@ pub(super) fn now() -> i64 {
 impl SqlCryptoStore {
     /// All of `changes` as objects.
     pub(super) async fn objects(&self, changes: Changes) -> Result<Vec<Change>> {
-        let mut out = Vec::new();
+        // First, for what is saved below is newer.
+        let mut out = self.departures(&changes.devices).await?;
         if let Some(identity) = &changes.private_identity {
             out.push(private_identity(identity).await?);
         }
@@ -111,6 +112,29 @@ impl SqlCryptoStore {
         devices(&changes.devices, &mut out)?;
         identities(&changes.identities, &mut out)?;
         rooms(&changes, &mut out)?;
+        Ok(out)
+    }
+
+    /// Dates the Olm sessions with devices that are gone, for [`prune_sessions`](super::prune_sessions), and takes the date from those
+    /// with devices that are there again. The machine itself never deletes one. They are not deleted at once: what a device has sent
+    /// before it went may still come.
+    async fn departures(&self, changes: &DeviceChanges) -> Result<Vec<Change>> {
+        let seen = now();
+        let gone = changes.deleted.iter().map(|device| (device, seen));
+        let there = changes.new.iter().map(|device| (device, 0));
+        let mut out = Vec::new();
+        for (device, since) in gone.chain(there) {
+            let Some(key) = device.curve25519_key() else {
+                continue;
+            };
+            for mut object in self.under(kind::SESSION, &key.to_base64()).await? {
+                if (object.flag == 0) != (since == 0) {
+                    object.flag = since;
+                    let kind = kind::SESSION;
+                    out.push(Change::Put { kind, object });
+                }
+            }
+        }
         Ok(out)
     }
 

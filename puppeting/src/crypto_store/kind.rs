@@ -4,7 +4,7 @@
 pub(super) const ACCOUNT: &str = "account";
 /// The private cross-signing identity.
 pub(super) const PRIVATE_IDENTITY: &str = "private_identity";
-/// Olm session: sender key, session id.
+/// Olm session: sender key, session id; flag: since when its device is gone, or 0.
 pub(super) const SESSION: &str = "session";
 /// Inbound group session: room, session id; tag: [`session_tag`], flag: backed up.
 pub(super) const INBOUND: &str = "inbound";

@@ -8,15 +8,20 @@ mod suite;
 
 use matrix_sdk_crypto::vodozemac::megolm::MegolmMessage;
 use matrix_sdk_crypto::{
-    EncryptionSettings, OlmMachine,
-    olm::{OlmMessageHash, StaticAccountData},
-    store::{CryptoStore as _, types::Changes},
+    DeviceData, EncryptionSettings, OlmMachine,
+    olm::{Account, OlmMessageHash, StaticAccountData},
+    store::{
+        CryptoStore as _,
+        types::{Changes, DeviceChanges},
+    },
 };
 use ruma::{UserId, device_id, events::room::message::RoomMessageEventContent, room_id, user_id};
 use store::{Batch, Secret, Store, crypto, crypto::Change, inbox};
 use tests::database::Database;
 
-use super::{SqlCryptoStore, WriteMode, account, kind, prune_message_hashes, prune_room_keys};
+use super::{
+    SqlCryptoStore, WriteMode, account, kind, prune_message_hashes, prune_room_keys, prune_sessions,
+};
 
 impl SqlCryptoStore {
     /// The suite asks for it.
@@ -194,6 +199,54 @@ async fn old_message_hashes_are_pruned() {
         assert_eq!(keys.is_message_known(&hash("one")).await.unwrap(), known);
     }
     assert!(keys.get_custom_value("kept").await.unwrap().is_some());
+    store.close().await;
+}
+
+/// Sessions with a device go some time after the device; those with one that is there, or there again, stay.
+#[tokio::test]
+async fn sessions_with_devices_that_are_gone_are_pruned() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    let [gone, back, there] = [device_id!("GONE"), device_id!("BACK"), device_id!("THERE")]
+        .map(|device| DeviceData::from_account(&Account::with_device_id(user_id!("@a:b"), device)));
+    let name = |device: &DeviceData| device.curve25519_key().unwrap().to_base64();
+    let mut batch = Batch::new();
+    let account = account(user_id!("@whatsapp_1:example.org"), device_id!("DEVICE"));
+    for device in [&gone, &back, &there] {
+        let object = crypto::Object {
+            k1: name(device),
+            k2: "session".to_owned(),
+            value: Secret::new(vec![1]),
+            tag: String::new(),
+            flag: 0,
+        };
+        let kind = kind::SESSION;
+        crypto::apply(&mut batch, &account, Change::Put { kind, object });
+    }
+    store.commit(batch).await.unwrap();
+    let devices = |new: &[&DeviceData], deleted: &[&DeviceData]| Changes {
+        devices: DeviceChanges {
+            new: new.iter().copied().cloned().collect(),
+            deleted: deleted.iter().copied().cloned().collect(),
+            ..DeviceChanges::default()
+        },
+        ..Changes::default()
+    };
+    for changes in [devices(&[&there], &[&gone, &back]), devices(&[&back], &[])] {
+        keys.save_changes(changes).await.unwrap();
+    }
+    keys.flush().await.unwrap();
+    for (before, of_gone) in [(1, true), (i64::MAX, false)] {
+        let mut batch = Batch::new();
+        prune_sessions(&mut batch, before);
+        store.commit(batch).await.unwrap();
+        for (device, stays) in [(&gone, of_gone), (&back, true), (&there, true)] {
+            let found =
+                crypto::contains(&store, &account, kind::SESSION, &name(device), "session").await;
+            assert_eq!(found.unwrap(), stays, "{}", device.device_id());
+        }
+    }
     store.close().await;
 }
 

@@ -98,7 +98,7 @@ async fn round(stack: &Stack, chat: &Chat, number: usize) -> Result<()> {
         "msgtype": "m.file", "body": "file.bin", "filename": "file.bin", "file": file.file,
         "info": {"mimetype": "application/octet-stream", "size": file.size},
     });
-    client.send_message(room, content).await?;
+    let sent = client.send_message(room, content).await?;
     // Something that cannot go, and is told.
     let poll = json!({"org.matrix.msc3381.poll.start": {"question": {"org.matrix.msc1767.text": "which?"}, "answers": []}});
     client
@@ -110,6 +110,8 @@ async fn round(stack: &Stack, chat: &Chat, number: usize) -> Result<()> {
     chat.phone.send(chat.me(), &last).await?;
     let seen = chat.seen(&last).await?;
     client.mark_read(room, &seen.event_id).await?;
+    // A file stays for a month, or until it is deleted.
+    client.redact(room, &sent).await?;
     device(stack, chat, number).await
 }
 
@@ -161,13 +163,10 @@ async fn settled(stack: &Stack) -> Result<Counted> {
         }
     };
     // One room key for each that the user's client made, and a hash for each message: they go after a month, or with the
-    // configured time if that is longer. Olm sessions with a device that has gone stay, two of each: the machine never deletes one
-    // (docs/reliability.md). All else stays as it is: requests, devices.
+    // configured time if that is longer. All else stays as it is: sessions, requests, devices.
     rows.remove("crypto_kv");
-    // The files that were sent: WhatsApp may fetch them for a month.
-    rows.remove("media");
     for (kind, count) in count_by(url, "crypto_kv", "kind").await? {
-        if !["inbound", "message_hash", "session"].contains(&kind.as_str()) {
+        if !["inbound", "message_hash"].contains(&kind.as_str()) {
             rows.insert(format!("crypto_kv {kind}"), count);
         }
     }
