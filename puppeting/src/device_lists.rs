@@ -3,37 +3,52 @@
 //! The homeserver tells once that a user's devices changed; thousands of ghosts may track that user. Opening them all
 //! to tell them would cost far more than the change. Instead the latest change of each user is marked once, and a machine
 //! compares the marks with those it saw last when it is opened.
+//!
+//! What changed while the bridge was down the homeserver tells when it tries again, which can be seconds after the first message
+//! goes. So a machine that is opened for the first time since the start takes everybody for changed, and asks.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use matrix_sdk_crypto::store::CryptoStore as _;
 use ruma::{OwnedUserId, TransactionId, UserId, api::client::sync::sync_events::DeviceLists};
+use serde::{Deserialize, Serialize};
 use store::Store;
 
 use crate::{KeyUpdates, Puppet, PuppetError, SqlCryptoStore, WriteMode, error::crypto};
 
 /// The pseudo device of the bot whose custom values are the marks.
 const MARKS: &str = "DEVICE-LISTS";
-/// The custom value of a machine that holds the marks it has seen.
+/// The custom value of a machine that holds what it has [`Seen`].
 const SEEN: &str = "gatehouse.device_lists_seen";
 
 /// The marks.
 pub(crate) struct DeviceListLog {
     marks: SqlCryptoStore,
+    /// Stands for this start of the bridge.
+    start: String,
+}
+
+/// What a machine has been told.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    /// The start of the bridge at which it was opened last.
+    start: String,
+    /// The marks of the users that it tracked then.
+    marks: BTreeMap<OwnedUserId, String>,
 }
 
 impl DeviceListLog {
     pub(crate) fn new(store: &Store, bot: &UserId) -> Self {
         Self {
             marks: SqlCryptoStore::new(store.clone(), bot, MARKS.into(), WriteMode::Immediate),
+            start: unique(),
         }
     }
 
     /// Marks users as changed, durably.
     pub(crate) async fn record(&self, changed: &[OwnedUserId]) -> Result<(), PuppetError> {
         for user in changed {
-            // Any value that never was there before will do.
-            let mark = TransactionId::new().to_string().into_bytes();
+            let mark = unique().into_bytes();
             crypto(self.marks.set_custom_value(user.as_str(), mark).await)?;
         }
         Ok(())
@@ -46,28 +61,31 @@ impl DeviceListLog {
 }
 
 impl Puppet {
-    /// Tells a machine that was just opened what changed while it was closed.
+    /// Tells a machine that was just opened what changed, or may have, while it was closed.
     pub(crate) async fn catch_up(self: &Arc<Self>, log: &DeviceListLog) -> Result<(), PuppetError> {
         let store = self.crypto_store();
         let seen = crypto(store.get_custom_value(SEEN).await)?;
-        let seen: BTreeMap<OwnedUserId, String> = seen
+        let seen: Seen = seen
             .and_then(|json| serde_json::from_slice(&json).ok())
             .unwrap_or_default();
-        let mut now = BTreeMap::new();
-        for user in self.tracked_users().await? {
-            if let Some(mark) = log.mark(&user).await? {
-                now.insert(user, mark);
+        let tracked = self.tracked_users().await?;
+        let mut now = Seen {
+            start: log.start.clone(),
+            marks: BTreeMap::new(),
+        };
+        for user in &tracked {
+            if let Some(mark) = log.mark(user).await? {
+                now.marks.insert(user.clone(), mark);
             }
         }
-        if now == seen {
+        let is_changed = |user: &OwnedUserId| {
+            now.start != seen.start || now.marks.get(user) != seen.marks.get(user)
+        };
+        let mut device_lists = DeviceLists::new();
+        device_lists.changed = tracked.into_iter().filter(is_changed).collect();
+        if device_lists.changed.is_empty() {
             return Ok(());
         }
-        let mut device_lists = DeviceLists::new();
-        device_lists.changed = now
-            .iter()
-            .filter(|(user, mark)| seen.get(*user) != Some(mark))
-            .map(|(user, _)| user.clone())
-            .collect();
         let json = serde_json::to_vec(&now).map_err(|e| PuppetError::Crypto(e.to_string()))?;
         crypto(store.set_custom_value(SEEN, json).await)?;
         self.receive(KeyUpdates {
@@ -77,4 +95,9 @@ impl Puppet {
         .await?;
         Ok(())
     }
+}
+
+/// A value that never was there before.
+fn unique() -> String {
+    TransactionId::new().to_string()
 }

@@ -65,11 +65,7 @@ impl Stage {
         let log = self.stack.folder().join("client-anna-2.log");
         let device = Client::login_unsigned(&login, &log).await?;
         self.risen().await?;
-        // What the homeserver could not hand over meanwhile, it hands over before this.
-        let first = format!("[{n}] from the first device");
-        talk.write(&first).await?;
-        talk.phone.wait_for_text(talk.me(), &first).await?;
-        let text = format!("[{n}b] for both devices");
+        let text = format!("[{n}] for both devices");
         talk.say(&text).await?;
         device
             .wait_for_text(&talk.room, &talk.ghost, &text)
