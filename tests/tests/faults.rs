@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::Result;
+use tests::chat::Chat;
 use tests::client::Client;
 use tests::stack::{Options, Stack};
 use tests::wait::{self, PATIENCE};
@@ -70,24 +71,15 @@ async fn messages_arrive_once_under_every_fault() -> Result<()> {
 #[tokio::test]
 async fn a_damaged_message_is_asked_for_again() -> Result<()> {
     let stack = Stack::start("faults-damage", Options::default()).await?;
-    let client = stack.enlisted_client("anna").await?;
     let result = async {
-        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
-        let ghost = stack.ghost(&phone);
-        let room = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&room, &ghost).await?;
-        client.send(&room, "hello").await?;
-        phone.wait_for_text(client.user_id(), "hello").await?;
+        let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
         stack.sandbox.faults(json!({"corrupt": 1.0})).await?;
-        phone.send(client.user_id(), "damaged on the way").await?;
+        let text = "damaged on the way";
+        chat.phone.send(&chat.me, text).await?;
         let log = || async { Ok(stack.gatehouse.log()?.contains("retry").then_some(())) };
         wait::until("gatehouse to ask again", PATIENCE, log).await?;
         stack.sandbox.faults(json!({"reset": true})).await?;
-        let seen = client
-            .wait_for_text(&room, &ghost, "damaged on the way")
-            .await?;
-        assert!(seen.is_clean(), "a shield beside {}", seen.summary());
-        Ok(())
+        chat.seen(text, &json!({ "body": text })).await.map(drop)
     }
     .await;
     result.map_err(|error: tests::Error| stack.explain(error))
@@ -97,24 +89,12 @@ async fn a_damaged_message_is_asked_for_again() -> Result<()> {
 #[tokio::test]
 async fn a_contact_with_a_new_identity_is_still_reached() -> Result<()> {
     let stack = Stack::start("faults-identity", Options::default()).await?;
-    let client = stack.enlisted_client("anna").await?;
     let result = async {
-        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
-        let ghost = stack.ghost(&phone);
-        let room = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&room, &ghost).await?;
-        client.send(&room, "before").await?;
-        phone.wait_for_text(client.user_id(), "before").await?;
-        phone.reinstall().await?;
+        let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
+        chat.phone.reinstall().await?;
         // Encrypted to the old identity: the phone asks for it again, and it is encrypted anew.
-        client.send(&room, "after").await?;
-        phone.wait_for_text(client.user_id(), "after").await?;
-        phone.send(client.user_id(), "it is still me").await?;
-        let seen = client
-            .wait_for_text(&room, &ghost, "it is still me")
-            .await?;
-        assert!(seen.is_clean(), "a shield beside {}", seen.summary());
-        Ok(())
+        chat.sent("after").await?;
+        chat.received("it is still me").await.map(drop)
     }
     .await;
     result.map_err(|error: tests::Error| stack.explain(error))
@@ -125,28 +105,22 @@ async fn a_contact_with_a_new_identity_is_still_reached() -> Result<()> {
 async fn a_fast_writer_is_read_in_order() -> Result<()> {
     const COUNT: usize = 150;
     let stack = Stack::start("faults-reorder", Options::default()).await?;
-    let client = stack.enlisted_client("anna").await?;
     let result = async {
-        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
-        let ghost = stack.ghost(&phone);
-        let room = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&room, &ghost).await?;
-        stack
-            .sandbox
-            .faults(json!({"seed": 5, "reorder": 0.4}))
-            .await?;
+        let options = json!({"encrypted": true, "is_direct": true});
+        let chat = Chat::open_with(&stack, "anna", "+4915100000001", options).await?;
+        let faults = json!({"seed": 5, "reorder": 0.4});
+        stack.sandbox.faults(faults).await?;
         let texts: Vec<String> = (0..COUNT).map(|count| format!("number {count}")).collect();
         for (count, text) in texts.iter().enumerate() {
-            phone.send(client.user_id(), text).await?;
+            chat.phone.send(&chat.me, text).await?;
             if count % 50 == 25 {
                 // An answer, so that the phone goes on with another key.
-                client.send(&room, text).await?;
-                phone.wait_for_text(client.user_id(), text).await?;
+                chat.sent(text).await?;
             }
         }
         let shown = || async {
-            let timeline = client.timeline(&room).await?;
-            let theirs = timeline.iter().filter(|event| event.sender == ghost);
+            let timeline = chat.client.timeline(&chat.room).await?;
+            let theirs = timeline.iter().filter(|event| event.sender == chat.ghost);
             Ok::<Vec<_>, tests::Error>(
                 theirs
                     .filter_map(|event| event.body().map(str::to_owned))
@@ -168,16 +142,11 @@ async fn a_fast_writer_is_read_in_order() -> Result<()> {
 #[tokio::test]
 async fn a_message_of_a_former_room_is_sent_anew() -> Result<()> {
     let stack = Stack::start("faults-former-room", Options::default()).await?;
-    let client = stack.enlisted_client("anna").await?;
     let result = async {
-        let phone = stack.sandbox.phone("+4915100000001", "Bea").await?;
-        let ghost = stack.ghost(&phone);
-        let room = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&room, &ghost).await?;
-        client.send(&room, "before").await?;
-        phone.wait_for_text(client.user_id(), "before").await?;
+        let chat = Chat::open(&stack, "anna", "+4915100000001").await?;
+        let (client, phone) = (&chat.client, &chat.phone);
         phone.options(json!({"online": false})).await?;
-        client.send(&room, "not read yet").await?;
+        client.send(&chat.room, "not read yet").await?;
         let on_its_way = || async {
             let status = stack.gatehouse.run(&["status", "--json"])?;
             let status: Value = serde_json::from_str(&status)?;
@@ -185,16 +154,14 @@ async fn a_message_of_a_former_room_is_sent_anew() -> Result<()> {
             Ok((waits == [Some(0); 2]).then_some(()))
         };
         wait::until("the gatekeeper to have it", PATIENCE, on_its_way).await?;
-        client.leave(&room).await?;
-        let other = client.direct_chat(&ghost).await?;
-        client.wait_for_member(&other, &ghost).await?;
+        client.leave(&chat.room).await?;
+        let other = client.direct_chat(&chat.ghost).await?;
+        client.wait_for_member(&other, &chat.ghost).await?;
         // The phone cannot read it any more, and asks for it.
         phone.reinstall().await?;
         phone.options(json!({"online": true})).await?;
-        phone
-            .wait_for_text(client.user_id(), "not read yet")
-            .await?;
-        Ok(())
+        let shown = phone.wait_for_text(&chat.me, "not read yet").await;
+        shown.map(drop)
     }
     .await;
     result.map_err(|error: tests::Error| stack.explain(error))

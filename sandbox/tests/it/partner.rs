@@ -64,6 +64,8 @@ impl Drop for Partner {
 
 impl Partner {
     pub(crate) async fn start() -> Self {
+        // For the tests' own HTTP clients, where the sandbox is another process. An error means that it is there already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let shared = Arc::new(Shared::default());
         shared
             .keys

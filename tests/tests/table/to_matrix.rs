@@ -7,8 +7,7 @@ use tests::client::TimelineEvent;
 use tests::protobuf::field;
 use tests::{Error, Result};
 
-use crate::to_whatsapp::JPEG;
-use crate::trial::{EMOJI, MENTIONED, Trial};
+use crate::trial::{EMOJI, JPEG, MENTIONED, Trial};
 
 /// Tries one row. A row of the table without an arm here does not compile.
 pub(crate) async fn try_it(t: &Trial<'_>) -> Result<()> {

@@ -16,6 +16,9 @@ use tokio::sync::watch;
 /// Bytes of text in a file.
 const FILE_BYTES: usize = 20_000;
 
+/// The smallest JPEG that decoders open.
+pub(crate) const JPEG: &str = "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////////////wgALCAABAAEBAREA/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAAgBAQABPxA=";
+
 /// Reactions that are nowhere by chance.
 pub(crate) const EMOJI: [&str; 2] = ["👩🏽‍🚀", "🧑🏿‍🌾"];
 /// The digits of a number that is mentioned.
