@@ -243,7 +243,11 @@ const ops = {
         });
         await client.startClient({ filter, pendingEventOrdering: sdk.PendingEventOrdering.Detached });
         await promise;
-        return { user_id: session.user_id, device_id: session.device_id };
+        // Only now can anybody write to this device.
+        const { user_id, device_id } = session;
+        const uploaded = async () => (await client.downloadKeysForUsers([user_id])).device_keys[user_id]?.[device_id];
+        while (!(await uploaded())) await new Promise((done) => setTimeout(done, 20));
+        return { user_id, device_id };
     },
 
     async create_room({ invite, encrypted, is_direct, name, room_version, preset }) {
