@@ -152,6 +152,7 @@ async fn settled(stack: &Stack) -> Result<Counted> {
         ]
         .iter()
         .all(|table| rows.get(*table) == Some(&0));
+        let gone = gone && count(url, "media", "stored = 1").await? == 0;
         Ok(gone.then_some(rows))
     })
     .await;
@@ -165,6 +166,8 @@ async fn settled(stack: &Stack) -> Result<Counted> {
     // One room key for each that the user's client made, and a hash for each message: they go after a month, or with the
     // configured time if that is longer. All else stays as it is: sessions, requests, devices.
     rows.remove("crypto_kv");
+    // The file itself is gone; that there was one is known for a month.
+    rows.remove("media");
     for (kind, count) in count_by(url, "crypto_kv", "kind").await? {
         if !["inbound", "message_hash"].contains(&kind.as_str()) {
             rows.insert(format!("crypto_kv {kind}"), count);
