@@ -132,7 +132,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the Matrix users who are enlisted.
+    /// List the Matrix users who are or were enlisted, and how each stands.
     #[command(after_help = "Examples:\n  gatehouse users\n  gatehouse users --json")]
     Users {
         /// Print JSON.

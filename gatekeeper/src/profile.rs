@@ -1,7 +1,7 @@
 //! What is not public about the gatekeeper, and our choice for each (G 9).
 //!
-//! A partner that signs the contract learns the answers and edits this module, or the `[profile]`
-//! part of the configuration, and nothing else. Every choice has a default that works with the
+//! A partner that signs the contract learns the answers and edits this module, or the
+//! `[gatekeeper.profile]` part of the configuration, and nothing else. Every choice has a default that works with the
 //! sandbox; an unknown key is an error.
 //!
 //! | unknown | here |

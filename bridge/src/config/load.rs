@@ -227,7 +227,7 @@ fn explain_one(error: &figment::Error, origin: &str) -> String {
         }
         Kind::UnknownVariant(value, _) if value == "relay" => format!(
             "{origin}: {path}: there is no relay mode, because an enlisted identity belongs to one person; use \
-             block, commands, user or admin"
+             block or user"
         ),
         Kind::UnknownVariant(value, known) => {
             format!(

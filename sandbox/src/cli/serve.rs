@@ -17,7 +17,8 @@ Control API (JSON; all ids are stanza ids):
   GET  /control/phones
   POST /control/phones/{number}/messages    {\"to\":\"@alice:localhost\",\"kind\":\"text\",\"text\":\"hi\",\"reply_to\"?:id}
        kinds: text image video gif round_video voice audio document sticker location live_location contact
-       poll view_once timer group_invitation call unknown; their fields: docs/sandbox.md
+       poll view_once timer group_invitation call unknown raw; their fields: docs/sandbox.md
+  GET  /control/phones/{number}             one phone: options, chats, what waits for it
   PUT  /control/phones/{number}/uploads?kind=video   a file of any size -> {\"upload\":id} for a message
   GET  /control/phones/{number}/media/{id}  the file of a message, decrypted (POST {} fetches it again)
   GET  /control/phones/{number}/chats       who types, what is unread, the timer
