@@ -263,7 +263,10 @@ async fn invited(
         if UserId::parse(sender).is_ok_and(|sender| core.config.is_own(&sender)) {
             return Ok(());
         }
-        return management::invited(core, room, sender).await;
+        return match core.portal_of(room).await? {
+            Some(portal) if portal.login == sender => bring_back(core, room, &portal).await,
+            _ => management::invited(core, room, sender).await,
+        };
     }
     let inviter = core.user(sender)?;
     if core.config.is_own(&inviter) {
@@ -330,6 +333,15 @@ async fn adopt(
             )));
         }
     }
+    if let Some(other) = core.portal_of(room).await?
+        && other.room_id.as_deref() == Some(room.as_str())
+        && (other.login != login || other.peer != peer)
+    {
+        return Ok(Err(
+            "the room is the chat with another contact. Invite this one into a room of its own"
+                .to_owned(),
+        ));
+    }
     // Before anybody sees the ghost there: whoever writes now does not make another room.
     let state = portals::State::New;
     let new = record(core, login, &peer, ghost, room, false, state).await?;
@@ -382,6 +394,28 @@ async fn bring_bot(core: &Arc<Core>, room: &RoomId, ghost: &Puppet) -> Result<bo
     }
 }
 
+/// A user invited the bot into the chat again that it was removed from.
+async fn bring_back(core: &Arc<Core>, room: &RoomId, portal: &Portal) -> Result<(), Hold> {
+    let ghost = core.ghost(&portal.ghost).await?;
+    let bot_joined = bring_bot(core, room, &ghost).await?;
+    set_bot_joined(core, room, portal, bot_joined).await
+}
+
+/// Notes whether the bot is in a portal: where it is not, the ghost tells clients what becomes of messages, and what there is to say is
+/// said in the bot's own chat.
+async fn set_bot_joined(
+    core: &Core,
+    room: &RoomId,
+    portal: &Portal,
+    bot_joined: bool,
+) -> Result<(), Hold> {
+    let mut batch = Batch::new();
+    portals::set_flags(&mut batch, portal.id, portal.encrypted, bot_joined);
+    failpoints::around!("portal.bot.commit", core.store.commit(batch).await)?;
+    core.forget_portal(room);
+    Ok(())
+}
+
 /// What a user is in a room.
 async fn membership(puppet: &Puppet, room: &RoomId, user: &str) -> Result<Option<String>, Hold> {
     let Ok(user) = UserId::parse(user) else {
@@ -398,6 +432,9 @@ async fn membership(puppet: &Puppet, room: &RoomId, user: &str) -> Result<Option
 /// Somebody left a portal or was removed from it. When its user or its ghost is gone, the portal has no room; the next
 /// message opens one again. What still waits in the old room goes on from there.
 async fn left(core: &Arc<Core>, room: &RoomId, portal: &Portal, who: &UserId) -> Result<(), Hold> {
+    if *who == *core.bot {
+        return set_bot_joined(core, room, portal, false).await;
+    }
     let over = portal.state == portals::State::Closed;
     if over || (who.as_str() != portal.login && who.as_str() != portal.ghost) {
         return Ok(());

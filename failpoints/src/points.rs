@@ -165,6 +165,10 @@ pub const ALL: &[Place] = &[
         "a ghost joins the room that a user made for it",
     ),
     step("portal.invite", "the bot is invited into such a room"),
+    step(
+        "portal.bot.commit",
+        "the commit that says whether the bot is in the room of a portal",
+    ),
     step("portal.commit", "the commit of a portal"),
     step(
         "portal.describe",
@@ -321,10 +325,6 @@ pub const ALL: &[Place] = &[
     place(
         "posting.committed",
         "it is written down that an event was accepted",
-    ),
-    step(
-        "posting.later.commit",
-        "the commit that counts a try of an event that the homeserver does not take now",
     ),
     step(
         "posting.again.commit",

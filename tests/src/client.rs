@@ -141,6 +141,30 @@ impl Client {
         self.ask("leave", json!({"room_id": room})).await.map(drop)
     }
 
+    /// Invites somebody into a room.
+    ///
+    /// # Errors
+    ///
+    /// When the homeserver refuses.
+    pub async fn invite(&self, room: &str, user: &str) -> Result<()> {
+        self.change_membership(room, "invite", user).await
+    }
+
+    /// Removes somebody from a room, who may come back.
+    ///
+    /// # Errors
+    ///
+    /// When the homeserver refuses.
+    pub async fn remove(&self, room: &str, user: &str) -> Result<()> {
+        self.change_membership(room, "kick", user).await
+    }
+
+    async fn change_membership(&self, room: &str, change: &str, user: &str) -> Result<()> {
+        let path = format!("/_matrix/client/v3/rooms/{room}/{change}");
+        let body = json!({ "user_id": user });
+        self.request("POST", &path, json!({}), body).await.map(drop)
+    }
+
     /// Sends a text, encrypted if the room is, and gives the event id. Sends to one room keep their order.
     ///
     /// # Errors

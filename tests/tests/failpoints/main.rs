@@ -51,7 +51,7 @@ fn scenes_of(point: &str) -> &'static [Scene] {
         "inbox.again.commit" | "inbox.aside.commit" => &[AsideThere],
         "replay.commit" => &[AsideThere, AsideHere],
         "incoming.aside.commit" | "incoming.back.commit" => &[AsideHere],
-        "posting.later.commit" | "posting.again.commit" | "posting.aside.commit" => &[RefusedHere],
+        "posting.again.commit" | "posting.aside.commit" => &[RefusedHere],
         "outbox.aside.commit" => &[DamagedStanza],
         "inbox.anew.commit" => &[DamagedEvent],
         "sends.aside.commit" => &[DamagedSend],
@@ -60,6 +60,7 @@ fn scenes_of(point: &str) -> &'static [Scene] {
             &[Erasure]
         }
         "portal.closed.commit" => &[RoomLeft],
+        "portal.bot.commit" => &[BotRemoved],
         "botroom.left.commit" => &[BotLeft],
         "preferences.commit" => &[Preference],
         "read.commit" => &[ReadHere],

@@ -79,6 +79,8 @@ pub(crate) enum Scene {
     Erasure,
     /// The user leaves the room of a chat.
     RoomLeft,
+    /// The user removes the bot from a chat with a contact, and brings it back.
+    BotRemoved,
     /// The user leaves the chat with the bot.
     BotLeft,
     /// The user says whether read receipts are sent.
@@ -108,7 +110,7 @@ impl Scene {
             Self::Reinstall | Self::NewDevice => "both",
             Self::Enlistment | Self::Stranger | Self::Start => "both",
             Self::Leaving | Self::Erasure | Self::Preference => "both",
-            Self::RoomLeft | Self::BotLeft => "both",
+            Self::RoomLeft | Self::BotRemoved | Self::BotLeft => "both",
         }
     }
 
@@ -392,6 +394,7 @@ impl Stage {
             }
             Scene::Erasure => self.leaving("erase everything", ["is erased"; 2]).await,
             Scene::RoomLeft => self.room_left(n).await,
+            Scene::BotRemoved => self.bot_removed(n).await,
             Scene::BotLeft => self.bot_left().await,
             Scene::Preference => self.preference().await,
             Scene::Start => {

@@ -1,6 +1,6 @@
 //! What a portal says of itself, and what does not stay.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::chat::{Chat, differs};
 use tests::stack::Stack;
 use tests::{Error, Result};
@@ -113,6 +113,13 @@ async fn a_second_reaction_is_told_where_the_first_cannot_go() -> Result<()> {
         .map_err(|error| stack.explain(error))
 }
 
+const POLL: &str = "org.matrix.msc3381.poll.start";
+
+/// Something that does not go to WhatsApp.
+fn poll() -> Value {
+    json!({POLL: {"question": {"org.matrix.msc1767.text": "which?"}, "answers": []}})
+}
+
 /// Where the bot may write nothing, for good.
 async fn silenced(stack: &Stack) -> Result<()> {
     let chat = Chat::open(stack, "dina", "+4915200000012").await?;
@@ -120,7 +127,6 @@ async fn silenced(stack: &Stack) -> Result<()> {
     let management = client.direct_chat(&chat.bot).await?;
     client.wait_for_member(&management, &chat.bot).await?;
     let told = |body: &str| body.contains("polls and votes do not go");
-    let poll = json!({"org.matrix.msc3381.poll.start": {"question": {"org.matrix.msc1767.text": "which?"}, "answers": []}});
 
     let kind = "m.room.power_levels";
     let levels = client.state(room, kind, "").await?;
@@ -129,9 +135,7 @@ async fn silenced(stack: &Stack) -> Result<()> {
     levels["events_default"] = json!(10);
     let path = format!("/_matrix/client/v3/rooms/{room}/state/{kind}");
     client.request("PUT", &path, json!({}), levels).await?;
-    client
-        .send_event(room, "org.matrix.msc3381.poll.start", poll)
-        .await?;
+    chat.client.send_event(room, POLL, poll()).await?;
     let notice = client
         .wait_for(&management, "the bot to say it in its own chat", |each| {
             each.sender == chat.bot && each.body().is_some_and(told)
@@ -145,4 +149,41 @@ async fn silenced(stack: &Stack) -> Result<()> {
 async fn what_cannot_be_said_in_a_chat_is_said_in_the_bots() -> Result<()> {
     let stack = stack().await?;
     silenced(stack).await.map_err(|error| stack.explain(error))
+}
+
+/// The bot is removed from a chat, and invited again.
+async fn without_the_bot(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "doris", "+4915200000013").await?;
+    let (client, room, bot) = (&chat.client, chat.room.as_str(), chat.bot.as_str());
+    let management = client.direct_chat(bot).await?;
+    client.wait_for_member(&management, bot).await?;
+    client.remove(room, bot).await?;
+    let refused = client.send_event(room, POLL, poll()).await?;
+    let told = |body: &str| body.contains("polls and votes do not go");
+    client
+        .wait_for(&management, "the bot to say it in its own chat", |each| {
+            each.sender == bot && each.body().is_some_and(told)
+        })
+        .await?;
+    let is = |status: &'static str| move |each: &Value| each["status"] == status;
+    chat.status(&refused, "a status without the bot", is("FAIL_PERMANENT"))
+        .await?;
+    let (sent, _) = chat.sent("without the bot").await?;
+    chat.status(&sent, "a status without the bot", is("SUCCESS"))
+        .await?;
+
+    client.invite(room, bot).await?;
+    client.wait_for_member(room, bot).await?;
+    let refused = client.send_event(room, POLL, poll()).await?;
+    chat.told_about(&refused, "polls and votes do not go")
+        .await?;
+    chat.flush("with the bot").await
+}
+
+#[tokio::test]
+async fn a_chat_does_without_the_bot_that_was_removed() -> Result<()> {
+    let stack = stack().await?;
+    without_the_bot(stack)
+        .await
+        .map_err(|error| stack.explain(error))
 }

@@ -204,6 +204,17 @@ impl Stage {
         chat.write(&format!("[{n}] here")).await.map(drop)
     }
 
+    /// The user removes the bot from the chat with a contact, and invites it again.
+    pub(super) async fn bot_removed(&self, n: usize) -> Result<()> {
+        let (talk, bot) = (&self.talk, self.stack.bot());
+        talk.client.remove(&talk.room, &bot).await?;
+        talk.write(&format!("[{n}] without the bot")).await?;
+        self.risen().await?;
+        stubborn("an invitation", || talk.client.invite(&talk.room, &bot)).await?;
+        talk.client.wait_for_member(&talk.room, &bot).await?;
+        talk.write(&format!("[{n}b] with it")).await.map(drop)
+    }
+
     /// The user leaves the chat with the bot, and opens another one.
     pub(super) async fn bot_left(&self) -> Result<()> {
         let bot = self.stack.bot();

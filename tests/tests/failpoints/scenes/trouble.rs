@@ -115,7 +115,7 @@ impl Stage {
             talk.room, talk.ghost
         );
         let result = async {
-            homeserver.rule("PUT", &sends, Fate::Refused(502));
+            homeserver.rule("PUT", &sends, Fate::Page(502));
             let refused = homeserver.struck();
             talk.say(&format!("[{n}] not taken")).await?;
             until_struck(homeserver, refused).await?;
@@ -182,7 +182,7 @@ impl Stage {
             "/rooms/{}/send/m.room.encrypted/*user_id={}",
             talk.room, talk.ghost
         );
-        homeserver.rule("PUT", &sends, Fate::Refused(502));
+        homeserver.rule("PUT", &sends, Fate::Page(502));
         let stanza = talk
             .phone
             .send(talk.me(), &format!("[{n}] damaged"))
