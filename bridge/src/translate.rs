@@ -9,6 +9,7 @@ mod places;
 mod whatsapp_to_matrix;
 
 use serde_json::Value;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 pub use self::{
     fitting::{beginning, bounded, edit, fits},
@@ -88,7 +89,7 @@ pub fn feature_of(event_type: &str, content: &Value) -> Option<Feature> {
     })
 }
 
-/// Whether this is an emoji as WhatsApp takes it for a reaction, of at most `max_bytes`.
+/// Whether this is one emoji, as WhatsApp takes it for a reaction, of at most `max_bytes`.
 #[must_use]
 pub fn is_emoji(text: &str, max_bytes: usize) -> bool {
     let is_sign = |c: char| {
@@ -100,6 +101,7 @@ pub fn is_emoji(text: &str, max_bytes: usize) -> bool {
         && text.chars().all(is_sign)
         && !text.is_ascii()
         && !text.chars().any(char::is_whitespace)
+        && text.graphemes(true).nth(1).is_none()
 }
 
 /// The content of an `m.notice`, for what can only be told about.
@@ -127,6 +129,8 @@ mod tests {
             "é",
             "да",
             "👍 👍",
+            "👍👍",
+            "🇪🇺🇩🇪",
             "👍a",
             " ",
             "文",

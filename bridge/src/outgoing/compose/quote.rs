@@ -38,10 +38,16 @@ pub(super) async fn add(
                 body: quoted.map(Box::new),
             });
         }
-    } else if let Some(Body::Text { text: quoted, .. }) = quoted
-        && let Body::Text { text, .. } = body
-    {
-        *text = translate::above(&quoted, text, core.capabilities.limits().text_chars);
+    } else if let Some(Body::Text { text: quoted, .. }) = quoted {
+        let limit = core.capabilities.limits().text_chars;
+        match body {
+            Body::Text { text, .. } => *text = translate::above(&quoted, text, limit),
+            Body::Media(media) if media.kind.carries_caption() => {
+                let caption = media.caption.take().unwrap_or_default();
+                media.caption = Some(translate::above(&quoted, &caption, limit));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
