@@ -205,6 +205,7 @@ async fn open(config: Config, registration: &Registration) -> Result<Arc<Core>, 
     let profile = config.gatekeeper.profile.clone();
     let media = Media::open(&config).await?;
     let core = Core::new(config, store, puppets, profile, http, media);
+    core.resume_arrivals().await?;
     catch_up::remember(&core).await?;
     Ok(core)
 }

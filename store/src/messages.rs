@@ -317,6 +317,14 @@ pub async fn read_chats(store: &Store, ts: Millis) -> Result<Vec<(String, String
         .await
 }
 
+/// The latest time that a message or an event in the inbox has.
+pub async fn latest(store: &Store) -> Result<Option<Millis>, Error> {
+    let sql = "SELECT MAX(ts) FROM (SELECT MAX(ts) AS ts FROM messages \
+               UNION ALL SELECT MAX(received_ts) FROM inbox) AS latest";
+    let found = store.one(sql, vec![], |row| row.opt_int(0)).await?;
+    Ok(found.flatten())
+}
+
 /// How many messages are recorded.
 pub async fn count(store: &Store) -> Result<i64, Error> {
     Ok(store

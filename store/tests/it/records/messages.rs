@@ -2,6 +2,7 @@
 
 use store::{
     fading::{self, Fading},
+    inbox::{self, NewEvent, Transaction},
     messages::{self, Direction, Kind, Message, Status},
     prune,
 };
@@ -12,6 +13,7 @@ use super::{LOGIN, PEER, commit};
 crate::on_both! {
     a_status_only_moves_on,
     read_markers_find_their_messages,
+    the_latest_moment_is_known,
     what_is_about_a_message,
     messages_fade,
 }
@@ -71,6 +73,34 @@ async fn a_status_only_moves_on(database: Database) {
         0,
         "deleted before it went"
     );
+    store.close().await;
+}
+
+async fn the_latest_moment_is_known(database: Database) {
+    let store = database.open().await;
+    assert_eq!(messages::latest(&store).await.unwrap(), None);
+    let event = |id: &str| NewEvent {
+        event_id: id.into(),
+        room_id: "!room".into(),
+        sender: LOGIN.into(),
+        kind: "m.room.encrypted".into(),
+        body: "{}".into(),
+    };
+    let transaction = Transaction {
+        hs: "example.org".into(),
+        txn_id: "1".into(),
+        received_ts: 7,
+        events: ["$a", "$b"].map(event).into(),
+        ..Transaction::default()
+    };
+    inbox::accept(&store, transaction).await.unwrap();
+    assert_eq!(messages::latest(&store).await.unwrap(), Some(8));
+    commit(&store, |batch| {
+        messages::put(batch, &message("1", Direction::Out, 9));
+        messages::put(batch, &message("2", Direction::In, 3));
+    })
+    .await;
+    assert_eq!(messages::latest(&store).await.unwrap(), Some(9));
     store.close().await;
 }
 
