@@ -20,7 +20,7 @@ use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 use store::{
-    Batch, LogId, Millis, Store, inbox, logins as login_rows,
+    Batch, LogId, Millis, Store, inbox, logins as login_rows, messages,
     portals::{self, Portal},
     sends,
 };
@@ -30,7 +30,6 @@ use crate::{
     config::{Config, Level},
     fading,
     gaps::Gaps,
-    inbox::AfterKeys,
     incoming::Incoming,
     lanes::{KeyedLocks, Lanes},
     later::{Later, backoff},
@@ -41,6 +40,7 @@ use crate::{
     passes::Hold,
     receipts::{self, Receipts},
     retries::Answers,
+    room_keys::{self, AfterKeys},
     sessions::Sessions,
     typing::{self, Typing},
 };
@@ -51,6 +51,8 @@ const BACKGROUND: usize = 4;
 const FLEETING: usize = 8;
 /// Before a login that is being started is looked for again.
 const STARTING: Duration = Duration::from_millis(500);
+/// What stands at a login whose user was told that they may not use the bridge any more.
+const BLOCKED: &str = "blocked by [permissions]";
 /// What clients show as the bot's name.
 const BOT_NAME: &str = "WhatsApp bridge";
 
@@ -125,6 +127,8 @@ pub struct Core {
     /// Since when an event waits, by a clock that does not jump.
     since: moka::sync::Cache<String, Instant>,
     /// When the last message came.
+    /// How often in a row the homeserver was away when a room had something to send.
+    pub(crate) unposted: moka::sync::Cache<OwnedRoomId, u32>,
     last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
     /// What may wait behind messages.
@@ -176,6 +180,7 @@ impl Core {
                     .max_capacity(10_000)
                     .time_to_live(Duration::from_secs(3600))
                     .build(),
+                unposted: moka::sync::Cache::new(10_000),
                 last_arrival: AtomicI64::default(),
                 lanes: Lanes::new(workers),
                 background: Lanes::new(BACKGROUND),
@@ -219,7 +224,7 @@ impl Core {
                 match wake {
                     Wake::Inbox(room) => crate::inbox::pass(&core, &room).await,
                     Wake::Sends(room) => crate::posting::pass(&core, &room).await,
-                    Wake::Keys => crate::inbox::keys_pass(&core).await,
+                    Wake::Keys => room_keys::pass(&core).await,
                     Wake::Sweep(user) => core.sweep(&user).await,
                     Wake::Reports(login, peer) => {
                         crate::reports::pass(&core, &login, &peer).await;
@@ -272,21 +277,29 @@ impl Core {
             self.logins.start(self, &login.mxid);
         }
         if !blocked.is_empty() {
-            let mut batch = Batch::new();
-            for login in &blocked {
-                // Once for each enlistment, however often the bridge starts.
-                let id = format!("blocked {} {}", login.mxid, login.created_ts);
-                let text = management::MAY_LEAVE;
-                notices::note(&mut batch, self.now(), &login.mxid, "", id, text);
-            }
-            self.store.commit(batch).await?;
             tracing::warn!(
                 count = blocked.len(),
                 "enlisted users who are blocked by [permissions] are not connected"
             );
-            for login in &blocked {
-                notices::wake(self, &login.mxid, "");
-            }
+        }
+        let is_told = |login: &&login_rows::Login| login.last_error.as_deref() == Some(BLOCKED);
+        let mut batch = Batch::new();
+        // Who is let in again and blocked again hears of it again.
+        for login in allowed.iter().filter(is_told) {
+            login_rows::set_error(&mut batch, &login.mxid, None);
+        }
+        let news: Vec<_> = blocked.iter().filter(|login| !is_told(login)).collect();
+        for login in &news {
+            login_rows::set_error(&mut batch, &login.mxid, Some(BLOCKED));
+            let id = format!("blocked {}", login.mxid);
+            let text = management::MAY_LEAVE;
+            notices::note(&mut batch, self.now(), &login.mxid, "", id, text);
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        for login in news {
+            notices::wake(self, &login.mxid, "");
         }
         Ok(allowed.len())
     }
@@ -558,6 +571,18 @@ impl Core {
             })
             .unwrap_or_default();
         first(before)
+    }
+
+    /// Goes on behind what earlier runs recorded, should the clock have been set back since.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn resume_arrivals(&self) -> Result<(), store::Error> {
+        if let Some(latest) = messages::latest(&self.store).await? {
+            self.last_arrival.fetch_max(latest, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The present time.

@@ -1,18 +1,14 @@
 //! The inbox: takes transactions from the homeserver, and hands their events out room by room.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{num::NonZeroU32, sync::Arc};
 
 use async_trait::async_trait;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use puppeting::{ToDevice, TransactionKeys};
-use ruma::{OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId, serde::Raw};
-use store::{Batch, LogId, ghosts, inbox};
+use ruma::{OwnedUserId, RoomAliasId, RoomId, UserId};
+use store::{LogId, Millis, ghosts, inbox};
 
 use crate::{
-    appservice::{RawEphemeral, RawTransaction, SinkError, TransactionSink},
+    appservice::{RawEphemeral, RawEvent, RawTransaction, SinkError, TransactionSink},
     core::{Core, Wake},
     devices, ids, management, outgoing,
     passes::{Hold, caught},
@@ -23,8 +19,6 @@ use crate::{
 
 /// Events of a room that are handled together.
 const PAGE: u32 = 32;
-/// To-device messages that are handled together.
-const TO_DEVICE: u32 = 500;
 
 /// Ghosts that are made in a minute because somebody looks for them. Nobody says who that is, so it may be anybody: for users
 /// who write to a contact its ghost is made without this limit.
@@ -64,27 +58,6 @@ pub(crate) fn is_wanted(core: &Core, sender: &UserId, kind: &str) -> bool {
     WANTED.contains(&kind) && (kind == "m.room.member" || !core.config.is_own(sender))
 }
 
-/// Rooms that have events in a transaction whose keys are still to be read.
-#[derive(Debug, Default)]
-pub(crate) struct AfterKeys {
-    rooms: Mutex<Vec<OwnedRoomId>>,
-}
-
-impl AfterKeys {
-    /// Has these rooms worked on after the next pass over the keys.
-    pub(crate) fn add(&self, rooms: Vec<OwnedRoomId>) {
-        self.lock().extend(rooms);
-    }
-
-    fn take(&self) -> Vec<OwnedRoomId> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<OwnedRoomId>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The bridge as the homeserver sees it.
 #[derive(Debug)]
 pub struct Intake {
@@ -118,18 +91,17 @@ impl Intake {
     }
 }
 
-/// Under which name a transaction is remembered: its id and what is in it.
+/// Under which name a transaction is remembered that came at this time: its id and what is in it.
 ///
 /// The id alone does not do. Synapse counts from 1 again after a restart (when it had nothing unsent), and what comes under a
-/// used number then is new. A transaction that is sent again has the same events, but may have lost its to-device messages on
-/// the way, so those count only where there are no events.
-fn transaction_key(txn_id: &str, body: &RawTransaction) -> String {
-    let mut parts = vec![txn_id];
-    if body.events.is_empty() {
-        parts.extend(body.to_device.iter().map(|message| message.json.get()));
-    } else {
-        parts.extend(body.events.iter().map(|event| event.event_id.as_str()));
+/// used number then is new. A transaction that is sent again has the same events. One without events is always taken: to-device
+/// messages and device lists may come twice.
+fn transaction_key(txn_id: &str, events: &[RawEvent], received_ts: Millis) -> String {
+    if events.is_empty() {
+        return format!("{txn_id}-at-{received_ts}");
     }
+    let mut parts = vec![txn_id];
+    parts.extend(events.iter().map(|event| event.event_id.as_str()));
     format!("{txn_id}-{}", ids::short_digest(&parts))
 }
 
@@ -154,7 +126,7 @@ impl TransactionSink for Intake {
     async fn transaction(&self, txn_id: &str, body: RawTransaction) -> Result<(), SinkError> {
         let core = &self.core;
         let number = txn_id.parse().ok();
-        let txn_id = transaction_key(txn_id, &body);
+        let txn_id = transaction_key(txn_id, &body.events, core.arrival());
         if !body.events.is_empty() {
             core.gaps
                 .counted_keys(!body.crypto.one_time_key_counts.is_empty());
@@ -363,70 +335,5 @@ async fn messages(core: &Arc<Core>, room: &RoomId, events: Vec<inbox::Event>) ->
         // Boxed: each is large, and this one waits within others.
         Some(portal) => Box::pin(outgoing::handle(core, &portal, events)).await,
         None => Box::pin(management::handle(core, room, events)).await,
-    }
-}
-
-/// Hands room keys and device lists to the devices they are for, then wakes the rooms that came with them.
-pub(crate) async fn keys_pass(core: &Arc<Core>) {
-    loop {
-        let rooms = core.after_keys.take();
-        if let Err(hold) = keys(core).await {
-            tracing::warn!(reason = %hold.reason, "room keys wait");
-            core.later
-                .wake_after(Wake::Keys, hold.after.unwrap_or(crate::later::backoff(1)));
-        }
-        if rooms.is_empty() {
-            return;
-        }
-        for room in rooms {
-            core.wake(Wake::Inbox(room));
-        }
-    }
-}
-
-async fn keys(core: &Arc<Core>) -> Result<(), Hold> {
-    loop {
-        let rows = inbox::device_changes::next(&core.store, 0, 100).await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            let keys = devices::transaction_keys(&row.body);
-            let found = core.puppets.receive(&keys, Vec::new()).await?;
-            core.keys_arrived(&found);
-            let mut done = Batch::new();
-            inbox::device_changes::done(&mut done, row.seq);
-            failpoints::around!("devices.done", core.store.commit(done).await)?;
-        }
-    }
-    loop {
-        let rows = inbox::to_device::next(&core.store, 0, TO_DEVICE).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        failpoints::pass!("todevice.take");
-        let mut done = Batch::new();
-        let mut messages = Vec::with_capacity(rows.len());
-        for row in rows {
-            inbox::to_device::done(&mut done, row.seq);
-            if let (Ok(user), Ok(event)) = (
-                UserId::parse(&row.user_id),
-                serde_json::from_str(&row.body).map(Raw::from_json),
-            ) {
-                messages.push(ToDevice {
-                    user,
-                    device: row.device_id.into(),
-                    event,
-                });
-            }
-        }
-        core.note_unswept(messages.iter().map(|message| message.user.to_string()));
-        let found = core
-            .puppets
-            .receive(&TransactionKeys::default(), messages)
-            .await?;
-        core.keys_arrived(&found);
-        // The rows go after the keys in them are durable; a crash in between hands them over once more, which does no harm.
-        failpoints::around!("todevice.done", core.store.commit(done).await)?;
     }
 }

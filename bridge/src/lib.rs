@@ -46,6 +46,7 @@ pub mod registration;
 mod replays;
 mod reports;
 mod retries;
+mod room_keys;
 pub mod run;
 pub mod secrecy;
 pub mod serve;

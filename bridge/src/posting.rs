@@ -131,6 +131,7 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
     for row in rows {
         match failpoints::around!("posting.send", deliver(core, room, &row).await) {
             Ok(event_id) => {
+                core.unposted.invalidate(room);
                 let mut batch = Batch::new();
                 sends::accepted(&mut batch, &row, &event_id);
                 // The next event goes while this is written: a crash in between only sends it again, and the
@@ -140,17 +141,13 @@ async fn page(core: &Arc<Core>, room: &RoomId) -> Result<bool, Held> {
                 sent.extend(row.event.login.zip(row.event.peer));
             }
             Err(error) if error.is_retryable() => {
-                let mut batch = Batch::new();
-                sends::retry(
-                    &mut batch,
-                    row.seq,
-                    row.attempts.saturating_add(1),
-                    core.now(),
-                );
-                failpoints::around!("posting.later.commit", core.store.commit(batch).await)?;
+                // The homeserver is away, which is no refusal: it does not count as one.
+                let attempts = core.unposted.get(room).unwrap_or_default();
+                let count = attempts.saturating_add(1);
+                core.unposted.insert(room.to_owned(), count);
                 held = Some(Held {
                     after: error.retry_after(),
-                    attempts: row.attempts,
+                    attempts,
                     reason: error.to_string(),
                 });
                 break;

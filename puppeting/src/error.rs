@@ -67,13 +67,17 @@ impl HttpError {
         }
     }
 
-    /// Whether the same request may succeed later: the network, an overloaded or broken server, a rate limit, or a
-    /// token that the homeserver does not know (its operator has yet to load the registration).
+    /// Whether the same request may succeed later: the network, an overloaded or broken server, a rate limit, a token that
+    /// the homeserver does not know (its operator has yet to load the registration), or a proxy's page in the place of a
+    /// homeserver that is away: what the homeserver itself refuses has an error code.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
             Self::Refused { refusal, .. } => {
-                refusal.status >= 500 || matches!(refusal.status, 401 | 408 | 429)
+                let size = matches!(refusal.status, 413 | 414 | 431);
+                refusal.status >= 500
+                    || matches!(refusal.status, 401 | 408 | 429)
+                    || (refusal.errcode.is_none() && !size)
             }
             // A proxy's error page with status 200; the server itself is not there.
             Self::Answer { .. } => true,
@@ -282,6 +286,11 @@ mod tests {
         );
 
         assert!(refused(502, "<html>bad gateway</html>").is_retryable());
+        // A proxy whose homeserver is away, and one that takes no large files.
+        assert!(refused(404, "404 page not found").is_retryable());
+        assert!(refused(302, "").is_retryable());
+        assert!(!refused(413, "<html>too large</html>").is_retryable());
+        assert!(!refused(404, r#"{"errcode":"M_NOT_FOUND"}"#).is_retryable());
         assert_eq!(refused(400, "[]").errcode(), None);
     }
 

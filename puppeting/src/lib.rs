@@ -39,4 +39,4 @@ pub use puppet::{
     CreatedRoom, DecryptedEvent, KeySharing, KeyUpdates, NewRoom, NewRoomKey, Puppet,
     RoomEncryption, SenderTrust, StateContent,
 };
-pub use puppets::{GhostProfile, PuppetOptions, Puppets, Said, SaidIn, SweepResult};
+pub use puppets::{GhostProfile, PuppetOptions, Puppets, Received, Said, SaidIn, SweepResult};

@@ -20,6 +20,7 @@ use tracing::debug;
 
 pub use self::{
     catching_up::{Said, SaidIn},
+    receiving::Received,
     sweeping::SweepResult,
 };
 use crate::{

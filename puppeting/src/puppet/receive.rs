@@ -117,12 +117,9 @@ impl Puppet {
             .update_tracked_users(strangers.iter().map(AsRef::as_ref))
             .await?;
         failpoints::around!("machine.commit", self.commit().await)?;
-        if strangers.is_empty() {
-            self.pump_soon();
-        } else if let Err(error) = self.pump().await {
-            // The keys are in all the same; whose they are can be learnt later.
-            debug!(user = %self.log_id(), %error, "device lists put off");
-        }
+        // In the background also where devices of strangers are asked for: their homeserver may take its time, and others' keys
+        // wait behind these. The keys are in all the same.
+        self.pump_soon();
         Ok(keys
             .into_iter()
             .map(|key| NewRoomKey {

@@ -1,27 +1,34 @@
 //! What transactions bring for the puppets' devices, handed to each.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use ruma::{OwnedDeviceId, OwnedUserId, UserId, events::AnyToDeviceEvent, serde::Raw};
 use store::ghosts;
 
 use super::Puppets;
 use crate::{KeyUpdates, NewRoomKey, PuppetError, ToDevice, TransactionKeys, puppet::lock};
 
+/// What became of what a transaction says about keys.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Room keys that came.
+    pub keys: Vec<NewRoomKey>,
+    /// Who could not take in what was for them, and why. All others have, and for them it is durable.
+    pub failed: Vec<(OwnedUserId, PuppetError)>,
+}
+
 impl Puppets {
-    /// Takes in what a transaction says about keys: for the ghosts it names, and the device lists for all of them.
-    ///
-    /// When it returns without an error everything is durable and the rows it came from can go. Idempotent.
+    /// Takes in what a transaction says about keys: for the ghosts it names, and the device lists for all of them. Idempotent.
     ///
     /// # Errors
     ///
-    /// The first error; what else could be taken in was. Call again with the same.
+    /// Nothing was taken in. Call again with the same.
     pub async fn receive(
         &self,
         keys: &TransactionKeys,
         to_device: Vec<ToDevice>,
-    ) -> Result<Vec<NewRoomKey>, PuppetError> {
+    ) -> Result<Received, PuppetError> {
         let mut messages: BTreeMap<OwnedUserId, Vec<(OwnedDeviceId, Raw<AnyToDeviceEvent>)>> =
             BTreeMap::new();
         for message in to_device {
@@ -40,15 +47,40 @@ impl Puppets {
             }
         }
         let results = stream::iter(messages)
-            .map(|(user, messages)| async move { self.receive_one(&user, keys, messages).await })
+            .map(|(user, messages)| async move {
+                let result = self.receive_safely(&user, keys, messages).await;
+                (user, result)
+            })
             .buffer_unordered(self.inner.options.concurrency.max(1))
             .collect::<Vec<_>>()
             .await;
-        let mut received = Vec::new();
-        for result in results {
-            received.extend(result?);
+        let mut received = Received::default();
+        for (user, result) in results {
+            match result {
+                Ok(keys) => received.keys.extend(keys),
+                Err(error) => received.failed.push((user, error)),
+            }
         }
         Ok(received)
+    }
+
+    /// A panic over what somebody sent is the failure of one puppet, which is opened anew.
+    async fn receive_safely(
+        &self,
+        user: &UserId,
+        keys: &TransactionKeys,
+        messages: Vec<(OwnedDeviceId, Raw<AnyToDeviceEvent>)>,
+    ) -> Result<Vec<NewRoomKey>, PuppetError> {
+        let receiving = AssertUnwindSafe(self.receive_one(user, keys, messages));
+        match receiving.catch_unwind().await {
+            Ok(result) => result,
+            Err(_) => {
+                if let Ok(Some(puppet)) = self.open(user).await {
+                    puppet.crypto_store().poison();
+                }
+                Err(PuppetError::Crypto("a panic".to_owned()))
+            }
+        }
     }
 
     async fn receive_one(

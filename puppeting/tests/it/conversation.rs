@@ -84,6 +84,8 @@ async fn two_ghosts_talk_across_a_restart() {
     let keys = bridge.puppets.sweep(&b_id).await.unwrap();
     assert_eq!(keys.len(), 1);
     assert_eq!((&keys[0].room_id, &keys[0].session_id), (&room, &missing));
+    // What is asked about the sender in the background.
+    b.pump().await.unwrap();
     let heard = hear(&b, &room, &first).await.unwrap();
     assert_eq!(body(&heard), "first");
     assert_eq!(heard.trust, SenderTrust::Signed);

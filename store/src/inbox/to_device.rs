@@ -28,8 +28,8 @@ pub struct Message {
     pub user_id: String,
     /// Device it is for.
     pub device_id: String,
-    /// The message's JSON as received.
-    pub body: String,
+    /// The message's JSON as received; nothing if the row is damaged.
+    pub body: Option<String>,
 }
 
 opaque!(NewMessage, Message);
@@ -72,19 +72,6 @@ pub fn done(batch: &mut Batch, seq: i64) {
     batch.delete(&DONE, args![seq]);
 }
 
-/// Users (ghosts) that have messages waiting, oldest first.
-pub async fn users(store: &Store) -> Result<Vec<String>, Error> {
-    let sql = "SELECT user_id FROM inbox_todevice GROUP BY user_id ORDER BY MIN(seq)";
-    store.all(sql, vec![], |row| row.text(0)).await
-}
-
-/// The next messages of one user, in order.
-pub async fn next_of(store: &Store, user_id: &str, limit: u32) -> Result<Vec<Message>, Error> {
-    let sql = "SELECT seq, user_id, device_id, body, hash FROM inbox_todevice \
-               WHERE user_id = $1 ORDER BY seq LIMIT $2";
-    store.all(sql, args![user_id, limit], message).await
-}
-
 /// The next messages of all users after position `after`, in order.
 pub async fn next(store: &Store, after: i64, limit: u32) -> Result<Vec<Message>, Error> {
     let sql = "SELECT seq, user_id, device_id, body, hash FROM inbox_todevice \
@@ -95,8 +82,12 @@ pub async fn next(store: &Store, after: i64, limit: u32) -> Result<Vec<Message>,
 fn message(row: &crate::db::Row<'_>) -> Result<Message, Error> {
     let table = "inbox_todevice";
     let body = row
-        .secret(3, table, "body", &key![row.text(4)?])?
-        .into_text(table)?;
+        .secret(3, table, "body", &key![row.text(4)?])
+        .and_then(|body| body.into_text(table));
+    let body = match body {
+        Err(Error::Corrupt { .. }) => None,
+        body => Some(body?),
+    };
     Ok(Message {
         seq: row.int(0)?,
         user_id: row.text(1)?,

@@ -372,7 +372,7 @@ async fn check(store: &Store, version: u32) {
         ("$inbox", "{\"body\":\"of the event\"}")
     );
     let to_device = to_device::next(store, 0, 9).await.unwrap();
-    assert_eq!(to_device[0].body, "{\"to\":\"device\"}");
+    assert_eq!(to_device[0].body.as_deref(), Some("{\"to\":\"device\"}"));
     assert_eq!(
         meta::get(store, meta::SERVER_NAME)
             .await
