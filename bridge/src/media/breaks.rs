@@ -39,8 +39,8 @@ impl<L> Broken<L> {
         }
         // A proxy says so of a homeserver that is down; the homeserver itself would give a code.
         let proxy = error.errcode().is_none() && matches!(error.status(), Some(502..=504));
-        let answered = error.status().is_some_and(|status| status >= 500);
-        Ok(if answered && !proxy {
+        let away = proxy || matches!(error.status(), None | Some(401 | 408 | 429));
+        Ok(if !away {
             Self::File(error.into())
         } else {
             Self::Away(error.into())
@@ -111,6 +111,8 @@ mod tests {
             Ok(Broken::Away(_))
         ));
         assert!(of(404, Some("M_NOT_FOUND")).is_err());
+        // A store of files behind the homeserver's address that says no more.
+        assert!(matches!(of(404, None), Ok(Broken::File(_))));
         let silent = HttpError::Transport {
             endpoint: "download_media",
             reason: "refused".to_owned(),

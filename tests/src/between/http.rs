@@ -53,7 +53,7 @@ pub struct Trouble {
 pub struct Refuse {
     /// Which share of them.
     pub share: f64,
-    /// The status of the answer.
+    /// The status of the answer: the server's own with 429 and 500, all else is a proxy's.
     pub status: u16,
 }
 
@@ -204,12 +204,16 @@ impl Inner {
             && self.strikes(refuse.share)
         {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return refusal(refuse.status);
+            return match refuse.status {
+                429 | 500 => refusal(refuse.status),
+                status => page(status),
+            };
         }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         while let Some(fate) = self.rules.fate(parts.method.as_str(), path) {
             match fate {
                 Fate::Refused(status) => return refusal(status),
+                Fate::Page(status) => return page(status),
                 // Until the rule is gone; who asks may have left by then, which ends this exchange.
                 Fate::Hangs => tokio::time::sleep(LOOK).await,
             }
@@ -277,23 +281,24 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// An answer as Synapse gives it up to 500, and as a proxy before it does for all else.
+/// An answer as Synapse gives it.
 fn refusal(status: u16) -> Result<Response, Closed> {
-    let (kind, body) = match status {
-        429 => (
-            "application/json",
+    let body = match status {
+        429 => {
             json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": 1500})
-                .to_string(),
-        ),
-        ..=500 => (
-            "application/json",
-            json!({"errcode": "M_UNKNOWN", "error": "refused by a test"}).to_string(),
-        ),
-        _ => (
-            "text/html",
-            "<html><body><h1>The server behind me does not answer</h1></body></html>".to_owned(),
-        ),
+        }
+        _ => json!({"errcode": "M_UNKNOWN", "error": "refused by a test"}),
     };
+    answer(status, "application/json", body.to_string())
+}
+
+/// An answer as a proxy gives it whose server is away.
+fn page(status: u16) -> Result<Response, Closed> {
+    let page = "<html><body><h1>The server behind me does not answer</h1></body></html>";
+    answer(status, "text/html", page.to_owned())
+}
+
+fn answer(status: u16, kind: &'static str, body: String) -> Result<Response, Closed> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).context("no status")?;
     let kind = axum::http::HeaderValue::from_static(kind);

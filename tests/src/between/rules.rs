@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// This status; the server does not hear of it.
+    /// This status, as the server's own answer; the server does not hear of it.
     Refused(u16),
+    /// This status with a proxy's page. The server does not hear of it.
+    Page(u16),
     /// No answer, until whoever asks gives up or the rule is taken back. The server does not hear of it.
     Hangs,
 }

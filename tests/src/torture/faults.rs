@@ -103,6 +103,8 @@ faults! {
     Homeserver429 = "homeserver-429",
     /// The homeserver answers half of the requests with 500.
     Homeserver500 = "homeserver-500",
+    /// A proxy before the homeserver answers half of the requests with 404 and a page of its own.
+    Homeserver404 = "homeserver-404",
     /// A proxy before the homeserver answers half of the requests with 502.
     Homeserver502 = "homeserver-502",
     /// The homeserver does what it is asked, but half of its answers are lost.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tests::between::Fate;
+
 use super::*;
 
 /// How soon the first message each way must be there after the return of the homeserver.
@@ -55,4 +57,41 @@ async fn returns(stack: &Stack) -> Result<()> {
     assert_eq!(chat.texts_in_room().await?, expected, "once and in order");
     assert_eq!(chat.texts_on_phone().await?, ["hello", "there"]);
     Ok(())
+}
+
+/// A proxy whose homeserver is away says in its own words that there is nothing: that is no answer of the homeserver.
+#[tokio::test]
+async fn a_proxys_page_is_no_refusal() -> Result<()> {
+    let options = Options {
+        between: true,
+        ..Options::default()
+    };
+    let stack = Stack::start("proxys-page", options).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "berta", "+4915100000072").await?;
+        let proxy = &stack.between()?.to_homeserver;
+        for status in [404, 403, 302] {
+            let before = proxy.struck();
+            proxy.rule("", "", Fate::Page(status));
+            chat.phone
+                .send(chat.me(), &format!("back {status}"))
+                .await?;
+            chat.client
+                .send(&chat.room, &format!("there {status}"))
+                .await?;
+            // More often than an event is tried that the homeserver refuses.
+            wait::until("some attempts", PATIENCE, || async {
+                Ok((proxy.struck() >= before + 6).then_some(()))
+            })
+            .await?;
+            proxy.heal();
+            chat.seen(&format!("back {status}")).await?;
+            chat.on_phone(&format!("there {status}")).await?;
+        }
+        assert_eq!(set_aside(&stack)?.len(), 0);
+        let expected = ["hello to you", "back 404", "back 403", "back 302"];
+        assert_eq!(chat.texts_in_room().await?, expected, "once and in order");
+        Ok(())
+    };
+    explained(&stack, result.await)
 }

@@ -130,6 +130,11 @@ impl Fault {
                     .between(&between.to_homeserver, refuse(0.5, 500))
                     .await
             }
+            Self::Homeserver404 => {
+                strike
+                    .between(&between.to_homeserver, refuse(0.5, 404))
+                    .await
+            }
             Self::Homeserver502 => {
                 strike
                     .between(&between.to_homeserver, refuse(0.5, 502))
