@@ -230,7 +230,8 @@ impl Session<'_> {
         match stanza::decode(&plain) {
             Ok(node) => self.stanza(node, plain.len()),
             Err(error) => {
-                // The frames are in order, so the next one can be read. This one cannot be named.
+                // The frames are in order, so the next one can be read. This one cannot be named, but may be of the mailbox.
+                self.drain.taken = self.drain.taken.saturating_add(1);
                 tracing::warn!(login = %self.config.log_label, %error, "a stanza cannot be decoded");
                 Ok(())
             }
@@ -238,13 +239,13 @@ impl Session<'_> {
     }
 
     fn stanza(&mut self, node: Node, size: usize) -> Result<(), Ended> {
+        if node.attrs.get("offline").is_some() {
+            self.drain.taken = self.drain.taken.saturating_add(1);
+        }
         match node.tag.as_str() {
             "iq" => self.iq(node),
             "ib" => self.ib(&node, size),
             "message" | "receipt" | "notification" | "ack" => {
-                if node.attrs.get("offline").is_some() {
-                    self.drain.taken = self.drain.taken.saturating_add(1);
-                }
                 if self.queue.admits(size) {
                     self.chat(&node, size)
                 } else {

@@ -129,7 +129,7 @@ impl Reader {
     }
 
     fn quote(self, context: schema::ContextInfo) -> Option<Quote> {
-        let stanza_id = context.stanza_id.filter(|id| !id.is_empty())?;
+        let stanza_id = name(context.stanza_id)?;
         let body = context
             .quoted_message
             .into_option()
@@ -197,11 +197,16 @@ fn reaction(reaction: kind::ReactionMessage) -> Option<Body> {
 
 fn key(key: schema::MessageKey) -> Option<MessageKey> {
     Some(MessageKey {
-        id: key.id.filter(|id| !id.is_empty())?,
+        id: name(key.id)?,
         from_me: key.from_me.unwrap_or_default(),
         remote_jid: key.remote_jid,
         participant: key.participant,
     })
+}
+
+/// The id of a message. No client gives one with control characters, and no database need take it.
+fn name(id: Option<String>) -> Option<String> {
+    id.filter(|id| !id.is_empty() && !id.contains(char::is_control))
 }
 
 /// A text that says something.

@@ -98,11 +98,10 @@ impl Profile {
             return RefusalClass::Retry(None);
         }
         RefusalClass::Final(match reason {
-            "bad_integrator" => "WhatsApp does not accept this service as a partner \
-                (bad_integrator): the operator has to check the token's issuer and key set with the \
-                gatekeeper"
+            "bad_integrator" => "bad_integrator, which means that it does not take this service for \
+                a partner: the operator has to check the token's issuer and key set with the gatekeeper"
                 .to_owned(),
-            _ => format!("WhatsApp refused the enlistment: {}", printable(reason)),
+            _ => printable(reason),
         })
     }
 

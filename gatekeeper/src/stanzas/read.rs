@@ -22,13 +22,14 @@ pub(super) fn child<'a>(
         .ok_or(ParseError::NoChild { tag, child })
 }
 
-/// An attribute as text that must be there and not be empty.
+/// An attribute as text that must be there, not be empty, and hold no control characters: it is a word or a name.
 pub(super) fn text(
     node: &Node,
     tag: &'static str,
     name: &'static str,
 ) -> Result<String, ParseError> {
     match opt_text(node, name) {
+        Some(text) if text.contains(char::is_control) => Err(ParseError::Invalid { tag, name }),
         Some(text) if !text.is_empty() => Ok(text),
         _ => Err(ParseError::Missing { tag, name }),
     }

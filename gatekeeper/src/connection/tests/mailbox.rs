@@ -3,6 +3,8 @@
 use super::server::{Peer, Rig, message};
 use crate::{
     connection::Event,
+    frame::encode_frame,
+    stanza::Node,
     stanzas::{Ib, IncomingMessage, ib::OfflinePreview, iq},
 };
 
@@ -46,6 +48,33 @@ async fn the_mailbox_is_asked_for_batch_by_batch() {
     offline(&mut server, 30..50).await;
     server.send(&iq::server_ping("p")).await;
     assert_eq!(server.next().await.get("id").as_deref(), Some("p"));
+}
+
+/// What the bridge has no use for, and what nobody can read, are of a batch too.
+#[tokio::test]
+async fn everything_of_a_batch_counts() {
+    let mut rig = Rig::with(|profile| profile.offline.batch = 10);
+    let mut server = rig.online().await;
+    let preview = OfflinePreview {
+        count: 12,
+        messages: 8,
+        ..OfflinePreview::default()
+    };
+    server.send(&Ib::OfflinePreview(preview).to_node()).await;
+    assert_eq!(rig.event().await, Event::OfflinePending(12));
+    assert_eq!(Ib::parse(&server.next().await), Ok(Ib::OfflineBatch(10)));
+    let call = Node::new("call")
+        .attr("id", "C")
+        .attr("from", "491511@s.whatsapp.net")
+        .attr("offline", "0");
+    server.send(&call).await;
+    // A list of a size that is none.
+    let sealed = server.sender.encrypt(&[0, 248, 2, 255]).unwrap();
+    server.raw(encode_frame(&sealed).unwrap()).await;
+    offline(&mut server, 0..8).await;
+    let ack = server.next().await;
+    assert_eq!(ack.get("id").as_deref(), Some("C"));
+    assert_eq!(Ib::parse(&server.next().await), Ok(Ib::OfflineBatch(10)));
 }
 
 #[tokio::test]
