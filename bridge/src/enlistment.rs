@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatekeeper::{
     enlist::{EnlistAnswer, EnlistForm, enlist},
     noise::StaticKeyPair,
-    profile::FailureClass,
+    profile::{FailureClass, RefusalClass},
     signal::{Identity, SignedPreKey},
 };
 use ruma::UserId;
@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
     Enlisted,
     /// Is so already.
     Already,
-    /// The gatekeeper refused; its reason, as it gave it.
+    /// The gatekeeper refused, and why, for the user.
     Refused(String),
 }
 
@@ -92,7 +92,13 @@ pub(crate) async fn run(core: &Arc<Core>, user: &Consented<'_>) -> Result<Outcom
             tracing::info!(login = %core.log_id(mxid), "enlisted");
             Ok(Outcome::Enlisted)
         }
-        EnlistAnswer::Fail { reason } => refuse(core, mxid, &reason).await,
+        EnlistAnswer::Fail { reason } => match core.profile.classify_enlistment(&reason) {
+            RefusalClass::Final(why) => refuse(core, mxid, &why).await,
+            RefusalClass::Retry(after) => Err(Hold {
+                after,
+                ..Hold::until("the gatekeeper does not enlist now")
+            }),
+        },
     }
 }
 

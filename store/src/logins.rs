@@ -84,6 +84,11 @@ static STATE: Update = Update {
     key: 1,
     sql: "UPDATE logins SET state = $2, last_error = $3, updated_ts = $4 WHERE mxid = $1",
 };
+static ERROR: Update = Update {
+    table: TABLE,
+    key: 1,
+    sql: "UPDATE logins SET last_error = $2 WHERE mxid = $1 AND state = 'active'",
+};
 static ENLISTED: Update = Update {
     table: TABLE,
     key: 1,
@@ -131,7 +136,7 @@ static FORGET: [Update; 5] = [
     ),
 ];
 /// What hangs on the rooms of a user's portals, present and former.
-static ERASE_ROOMS: [Update; 3] = [
+static ERASE_ROOMS: [Update; 4] = [
     erase(
         "inbox",
         "DELETE FROM inbox WHERE room_id IN (SELECT room_id FROM portals WHERE login = $1) OR room_id IN \
@@ -141,6 +146,13 @@ static ERASE_ROOMS: [Update; 3] = [
     erase(
         "sends",
         "DELETE FROM sends WHERE login = $1 OR room_id IN (SELECT room_id FROM portals WHERE login = $1) OR room_id IN \
+         (SELECT former_rooms.room_id FROM former_rooms JOIN portals ON portals.id = former_rooms.portal \
+         WHERE portals.login = $1)",
+    ),
+    // Room keys, and whatever else devices keep of a room.
+    erase(
+        "crypto_kv",
+        "DELETE FROM crypto_kv WHERE k1 IN (SELECT room_id FROM portals WHERE login = $1) OR k1 IN \
          (SELECT former_rooms.room_id FROM former_rooms JOIN portals ON portals.id = former_rooms.portal \
          WHERE portals.login = $1)",
     ),
@@ -198,6 +210,11 @@ pub fn set_state(batch: &mut Batch, mxid: &str, state: State, error: Option<&str
     batch
         .update(&STATE, args![mxid, state, error, now])
         .expect(1);
+}
+
+/// Writes beside an active login what is wrong with it; does nothing if there is none.
+pub fn set_error(batch: &mut Batch, mxid: &str, error: Option<&str>) {
+    batch.update(&ERROR, args![mxid, error]);
 }
 
 /// The gatekeeper accepted the enlistment under `jid`. Fails the batch if there is no such login.

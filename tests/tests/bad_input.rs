@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::plain::PlainUser;
 use tests::stack::{Options, PASSWORD, Stack, enlist};
-use tests::wait::PATIENCE;
+use tests::wait::{self, PATIENCE};
 use tests::{Error, Result, http};
 use tokio::sync::OnceCell;
 
@@ -417,6 +417,37 @@ async fn a_refused_enlistment_tells_the_user_why() -> Result<()> {
         "gives the gatekeeper's reason: {said}"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_worth_another_try_is_not_final() -> Result<()> {
+    let mut options = Options {
+        partner: Some("audience=somebody-else".to_owned()),
+        ..Options::default()
+    };
+    options.gatehouse.more =
+        "[gatekeeper.profile.failures]\nretry_enlistment = [\"bad_token\"]\n".to_owned();
+    let stack = Stack::start("bad-input-enlistment-later", options).await?;
+    stack.synapse.register("anna", PASSWORD).await?;
+    let user = PlainUser::login(stack.synapse.url(), "anna", PASSWORD).await?;
+    let room = user.chat_with(&stack.bot()).await?;
+    user.ask(&room, "enable", |said| said.contains("if you agree"))
+        .await?;
+    user.ask(&room, "accept", |said| said.contains("I keep trying"))
+        .await?;
+    // What was wrong is mended; nobody writes anything more.
+    stack.gatehouse.stop().await?;
+    let config = stack.gatehouse.folder().join("config.toml");
+    let mut text = std::fs::read_to_string(&config)?;
+    text.push_str("[gatekeeper.profile.token]\naudience = \"somebody-else\"\n");
+    std::fs::write(&config, text)?;
+    stack.gatehouse.start().await?;
+    wait::until("the enlistment", PATIENCE, || async {
+        let said = user.said(&room).await?;
+        let joined = said.iter().any(|said| said.starts_with("You are joined"));
+        Ok(joined.then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -67,9 +67,11 @@ impl Status {
         set("gatehouse_outbox_stanzas", self.outbox);
         set("gatehouse_sends", self.sends);
         set("gatehouse_database_trouble", self.trouble.is_some().into());
-        for (state, count) in &self.logins {
-            let count = u32::try_from(*count).unwrap_or(u32::MAX);
-            metrics::gauge!("gatehouse_logins", "state" => state.clone()).set(count);
+        for state in logins::State::ALL {
+            // Also those that nobody is in any more.
+            let count = self.logins.get(state.as_str()).copied().unwrap_or_default();
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            metrics::gauge!("gatehouse_logins", "state" => state.as_str()).set(count);
         }
     }
 }
