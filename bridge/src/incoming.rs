@@ -24,7 +24,7 @@ use gatekeeper::{
 use store::quarantine as store_quarantine;
 
 use self::{
-    handle::{Handled, handle},
+    handle::{Handled, Source, handle},
     order::PassedOver,
     queue::{Wait, Waiting},
 };
@@ -214,7 +214,7 @@ async fn pass(core: &Arc<Core>, chat: Chat) {
         let first = messages.first().cloned();
         let alone = messages.len() == 1;
         // Boxed, because it is large.
-        match caught(Box::pin(handle(core, &chat, messages, true))).await {
+        match caught(Box::pin(handle(core, &chat, messages, Source::Gatekeeper))).await {
             Ok(Handled::Done(count)) => locked(&incoming.waiting).finished(&chat, count),
             Ok(Handled::Early(missing)) => locked(&incoming.waiting).miss(&chat, missing),
             // One of them fails and takes the others with it: one at a time shows which.

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use gatekeeper::stanzas::IncomingMessage;
-use store::{Batch, quarantine as store_quarantine};
+use store::{Batch, messages, quarantine as store_quarantine};
 
-use super::{Chat, handle::handle, order};
+use super::{
+    Chat,
+    handle::{Source, handle},
+    order,
+};
 use crate::{
     core::Core,
     passes::{Hold, caught},
@@ -43,8 +47,22 @@ pub(super) async fn again(core: &Arc<Core>, chat: &Chat) -> Result<(), Hold> {
             quarantine::keep_damaged(core, row).await?;
             continue;
         };
-        match caught(Box::pin(handle(core, chat, vec![message.clone()], false))).await {
+        match caught(Box::pin(handle(
+            core,
+            chat,
+            vec![message.clone()],
+            Source::Aside,
+        )))
+        .await
+        {
             Ok(_) => {
+                let written = messages::get(&core.store, login, peer, &message.id).await?;
+                if written.is_none() {
+                    // It cannot be decrypted, and its sender was asked for it again. Until it comes this is all that there is.
+                    let why = "it cannot be decrypted; its sender was asked for it again";
+                    quarantine::keep_stanza(core, login, peer, &message, why).await?;
+                    continue;
+                }
                 let mut batch = Batch::new();
                 store_quarantine::done(&mut batch, login, peer, &message.id);
                 failpoints::around!("incoming.back.commit", core.store.commit(batch).await)?;

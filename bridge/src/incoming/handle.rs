@@ -13,6 +13,7 @@ use serde_json::Value;
 use store::{
     Batch, messages,
     portals::Portal,
+    quarantine,
     undecryptable::{self, Undecryptable},
 };
 
@@ -32,18 +33,26 @@ pub(super) enum Handled {
     Early(Vec<Span>),
 }
 
-/// Handles messages of one contact, oldest first. Where one comes before its turn the ones before it are done; a `patient` caller
-/// then waits, for any other it is its turn.
+/// Where messages come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The gatekeeper. One that comes before its turn waits.
+    Gatekeeper,
+    /// They were set aside, and are brought back. It is their turn.
+    Aside,
+}
+
+/// Handles messages of one contact, oldest first. Where one comes before its turn the ones before it are done.
 pub(super) async fn handle(
     core: &Arc<Core>,
     of: &Chat,
     stanzas: Vec<IncomingMessage>,
-    patient: bool,
+    source: Source,
 ) -> Result<Handled, Hold> {
     let (login, peer) = of;
     let mut finished = stanzas.len();
     let order: Vec<String> = stanzas.iter().map(|stanza| stanza.id.clone()).collect();
-    let known = known(core, login, peer, &stanzas).await?;
+    let known = known(core, of, &stanzas, source).await?;
     let mut receipts: Vec<Node> = Vec::new();
     let mut fresh = Vec::new();
     let mut seen = HashSet::new();
@@ -73,7 +82,7 @@ pub(super) async fn handle(
             portal: &portal,
             room: &room,
             ghost: &ghost,
-            patient,
+            patient: source == Source::Gatekeeper,
         };
         let mut shown = Shown::new();
         let mut early = None;
@@ -121,17 +130,21 @@ async fn give(core: &Core, login: &str, receipts: Vec<Node>) {
 }
 
 /// Which of these messages came before. A message whose ciphertext came before would be found out by decrypting; this is also
-/// for what was encrypted anew, comes from the mailbox again, or has an id that was used already.
+/// for what was encrypted anew, comes from the mailbox again, or has an id that was used already. What comes from the mailbox and is
+/// set aside is known, too: its receipt was lost.
 async fn known(
     core: &Arc<Core>,
-    login: &str,
-    peer: &str,
+    (login, peer): &Chat,
     stanzas: &[IncomingMessage],
+    source: Source,
 ) -> Result<HashSet<String>, Hold> {
     let mut known = HashSet::new();
     for stanza in stanzas {
         let row = messages::get(&core.store, login, peer, &stanza.id).await?;
-        if row.is_some() {
+        let from_mailbox = source == Source::Gatekeeper && stanza.offline.is_some();
+        let is_known = row.is_some()
+            || (from_mailbox && quarantine::holds(&core.store, login, peer, &stanza.id).await?);
+        if is_known {
             known.insert(stanza.id.clone());
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use store::{
     fading::{self, Fading},
     messages::{self, Direction, Kind, Message},
-    portals, sends, undecryptable,
+    portals, quarantine, sends, undecryptable,
 };
 
 use super::write::Work;
@@ -72,6 +72,8 @@ impl Work<'_> {
         if self.unread.contains_key(&stanza.id) {
             let (login, peer) = (&self.portal.login, &self.portal.peer);
             undecryptable::done(&mut self.batch, login, peer, &stanza.id);
+            // It may have been set aside while it could not be read.
+            quarantine::done(&mut self.batch, login, peer, &stanza.id);
         }
         self.placed.insert(stanza.id.clone());
         self.receipts.extend(self.core.profile.taken(stanza));
