@@ -42,7 +42,19 @@ pub(crate) async fn handle(
         let mut done = Batch::new();
         inbox::done(&mut done, event.seq);
         let text = match read(core, room, &event, &mut done).await? {
-            Some(text) => text,
+            Some(Said::Text(text)) => text,
+            Some(Said::InTheClear) => {
+                reply(
+                    core,
+                    room,
+                    &event.sender,
+                    &event.event_id,
+                    IN_THE_CLEAR,
+                    done,
+                )
+                .await?;
+                continue;
+            }
             None => {
                 core.store.commit(done).await?;
                 continue;
@@ -98,13 +110,24 @@ async fn put_off(
     Ok(hold)
 }
 
-/// The text of an event that is for the bot; nothing if it is not. What is to be remembered of it goes into `done`.
+/// What somebody said to the bot.
+enum Said {
+    /// A text.
+    Text(String),
+    /// Something that anybody can write who has the sender's account, or its homeserver, and none of its keys.
+    InTheClear,
+}
+
+/// What the bot answers to that.
+const IN_THE_CLEAR: &str = "This chat is encrypted and what you wrote is not, so I do nothing: it may be somebody else's. Write it in a client that can encrypt.";
+
+/// What an event says that is for the bot; nothing if it is not. What is to be remembered of it goes into `done`.
 async fn read(
     core: &Arc<Core>,
     room: &RoomId,
     event: &inbox::Event,
     done: &mut Batch,
-) -> Result<Option<String>, Hold> {
+) -> Result<Option<Said>, Hold> {
     let Ok(sender) = UserId::parse(&event.sender) else {
         return Ok(None);
     };
@@ -144,12 +167,15 @@ async fn read(
         rooms::leave_if_crowded(core, room).await?;
         return Ok(None);
     }
+    if event.kind == "m.room.message" && bot.is_encrypted(room).await? {
+        return Ok(Some(Said::InTheClear));
+    }
     let content = raw
         .get_field::<RoomMessageEventContent>("content")
         .ok()
         .flatten();
     Ok(content.and_then(|content| match content.msgtype {
-        ruma::events::room::message::MessageType::Text(text) => Some(text.body),
+        ruma::events::room::message::MessageType::Text(text) => Some(Said::Text(text.body)),
         _ => None,
     }))
 }

@@ -2,6 +2,8 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tests::chat::Chat;
+use tests::client::TimelineEvent;
 use tests::plain::PlainUser;
 use tests::stack::{Options, PASSWORD, Stack};
 use tests::wait::{self, PATIENCE};
@@ -119,6 +121,48 @@ async fn only_so_many(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
+/// A room is the chat with one contact: another one that is invited there turns it down, and nothing else happens.
+async fn one_contact_in_a_room(stack: &Stack) -> Result<()> {
+    let chat = Chat::open(stack, "carl", "+4915400000201").await?;
+    let management = chat.client.direct_chat(&chat.bot).await?;
+    chat.client.wait_for_member(&management, &chat.bot).await?;
+    let other = stack.sandbox.phone("+4915400000202", "Dan").await?;
+    chat.client.invite(&chat.room, &stack.ghost(&other)).await?;
+    chat.client
+        .wait_for(&management, "a word about it", |event| {
+            event
+                .body()
+                .is_some_and(|body| body.contains("the chat with another contact"))
+        })
+        .await?;
+    chat.flush("after the invitation").await
+}
+
+/// What is written in the clear may be anybody's: in an encrypted chat the bot does not obey it.
+async fn only_what_is_encrypted(stack: &Stack) -> Result<()> {
+    let client = stack.enlisted_client("dana").await?;
+    let bot = stack.bot();
+    let room = client.direct_chat(&bot).await?;
+    client.wait_for_member(&room, &bot).await?;
+    let path = format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/clear");
+    let body = json!({"msgtype": "m.text", "body": "disable"});
+    client.request("PUT", &path, json!({}), body).await?;
+    let is_answer = |part: &'static str| {
+        let bot = bot.clone();
+        move |event: &TimelineEvent| {
+            event.sender == bot && event.body().is_some_and(|body| body.contains(part))
+        }
+    };
+    client
+        .wait_for(&room, "a word about it", is_answer("what you wrote is not"))
+        .await?;
+    client.send(&room, "status").await?;
+    client
+        .wait_for(&room, "the status", is_answer("You are joined"))
+        .await
+        .map(drop)
+}
+
 #[tokio::test]
 async fn the_bot_and_the_ghosts_know_whom_they_are_for() -> Result<()> {
     let mut options = Options::default();
@@ -128,6 +172,8 @@ async fn the_bot_and_the_ghosts_know_whom_they_are_for() -> Result<()> {
     let result = async {
         one_at_a_time(&stack).await?;
         turned_down(&stack).await?;
+        one_contact_in_a_room(&stack).await?;
+        only_what_is_encrypted(&stack).await?;
         only_so_many(&stack).await
     };
     result.await.map_err(|error| stack.explain(error))
