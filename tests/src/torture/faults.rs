@@ -139,9 +139,9 @@ faults! {
     MediaHang = "media-hang",
     /// The gatekeeper's media server answers half of the requests with 503.
     Media503 = "media-503",
-    /// gatehouse's clock is five hours ahead for a while (only where it is named).
+    /// gatehouse's clock is five hours ahead for a while.
     ClockAhead = "clock-ahead",
-    /// gatehouse's clock is three days behind for a while (only where it is named).
+    /// gatehouse's clock is three days behind for a while.
     ClockBehind = "clock-behind",
     /// The disk has no space for the database (SQLite).
     DiskFull = "disk-full",
@@ -163,8 +163,6 @@ impl Fault {
             Self::PostgresRestart | Self::PostgresAway => postgres,
             Self::DiskFull | Self::DiskSync => !postgres,
             Self::HomeserverAway => spread >= ROOM_FOR_LONG,
-            // Read receipts are not withstood: what is the last that was read goes by the wall clock.
-            Self::ClockAhead | Self::ClockBehind => false,
             _ => true,
         };
         Self::ALL.iter().copied().filter(can_be).collect()
