@@ -83,7 +83,11 @@ impl Homeserver {
         match self.begin(identity, &stable).await {
             Err(error) if is_unknown_path(&error) => {
                 let older = format!("/_matrix/media/v3/download/{server}/{id}");
-                self.begin(identity, &older).await
+                match self.begin(identity, &older).await {
+                    // A proxy said that there is no such path, and meant its homeserver: that one has no new files by the older.
+                    Err(other) if error.errcode().is_none() && !other.is_retryable() => Err(error),
+                    result => result,
+                }
             }
             result => result,
         }

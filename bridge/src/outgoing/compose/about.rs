@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatekeeper::message::{Body, MessageKey};
-use ruma::events::room::message::MessageType;
+use ruma::{EventId, events::room::message::MessageType};
 use serde_json::Value;
 use store::{
     Batch, inbox,
@@ -42,6 +42,45 @@ fn goes(core: &Core, feature: Feature) -> bool {
 fn is_over(from: store::Millis, to: store::Millis, seconds: u64) -> bool {
     let age = u64::try_from(to.saturating_sub(from)).unwrap_or(0);
     age > seconds.saturating_mul(1000)
+}
+
+/// Whether what is about a message comes too late for WhatsApp: by the clock here, and by the homeserver's, lest one that was set
+/// meanwhile decide.
+async fn is_too_late(
+    core: &Arc<Core>,
+    portal: &Portal,
+    target: &Message,
+    event: Event<'_>,
+    seconds: u64,
+) -> Result<bool, Hold> {
+    #[derive(serde::Deserialize)]
+    struct Sent {
+        origin_server_ts: store::Millis,
+    }
+    if !is_over(target.ts, event.received_ts, seconds) {
+        return Ok(false);
+    }
+    let Some(id) = target.event_id.as_deref() else {
+        return Ok(true);
+    };
+    let Ok(id) = EventId::parse(id) else {
+        return Ok(true);
+    };
+    let room = core.room(&target.room_id)?;
+    let ghost = core.ghost(&portal.ghost).await?;
+    let original = match ghost.get_event(&room, &id).await {
+        Err(error) if error.is_retryable() => return Err(error.into()),
+        original => original.ok().flatten(),
+    };
+    let sent = original.and_then(|event| event.deserialize_as_unchecked::<Sent>().ok());
+    let (Some(sent), Ok(now)) = (sent, serde_json::from_str::<Sent>(event.body)) else {
+        return Ok(true);
+    };
+    Ok(is_over(
+        sent.origin_server_ts,
+        now.origin_server_ts,
+        seconds,
+    ))
 }
 
 /// A time as people say it.
@@ -196,7 +235,7 @@ pub(super) async fn edit(
         return Ok(Read::Refused("the message was deleted before".to_owned()));
     }
     let limit = core.capabilities.limits().edit_seconds;
-    if is_over(target.ts, event.received_ts, limit) {
+    if is_too_late(core, portal, &target, event, limit).await? {
         return Ok(Read::Refused(format!(
             "WhatsApp takes an edit for {} after the message, and the other side still shows the version before",
             span(limit)
@@ -357,7 +396,7 @@ async fn revoke(
             return Ok(refused(core, Feature::Delete));
         }
         let limit = core.capabilities.limits().delete_seconds;
-        if is_over(part.ts, event.received_ts, limit) {
+        if is_too_late(core, portal, &part, event, limit).await? {
             return Ok(Read::Refused(format!(
                 "WhatsApp deletes a message for everyone for {} after it was sent, and the other side still has this one",
                 span(limit)

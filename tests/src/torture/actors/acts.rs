@@ -170,9 +170,14 @@ impl Actors {
 
     pub(super) async fn phone_shows(&self, chat: &Chat) -> Result<Vec<PhoneMessage>> {
         let path = format!("messages?with={}", self.client(chat)?.user_id());
-        Ok(serde_json::from_value(
-            chat.ask(Method::GET, &path, None).await?,
-        )?)
+        let shown: Vec<PhoneMessage> =
+            serde_json::from_value(chat.ask(Method::GET, &path, None).await?)?;
+        for message in shown.iter().filter(|each| each.media_error.is_some()) {
+            // A person sees that a file could not be fetched, and has it fetched again.
+            let again = format!("media/{}", message.id);
+            let _ = chat.post(&again, json!({})).await;
+        }
+        Ok(shown)
     }
 }
 

@@ -45,6 +45,9 @@ pub(super) struct PhoneMessage {
     pub(super) text: Option<String>,
     #[serde(default)]
     pub(super) sha256: Option<String>,
+    /// Why its file cannot be shown.
+    #[serde(default)]
+    pub(super) media_error: Option<String>,
     #[serde(default)]
     pub(super) status: String,
     #[serde(default)]
