@@ -11,12 +11,23 @@ async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
     let shim = Shim::new(scratch.path())?;
     let mut options = Options::default();
     options.gatehouse.environment = shim.environment().to_vec();
+    options.gatehouse.environment.push((
+        "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED".to_owned(),
+        r#"["text","edit","revoke"]"#.to_owned(),
+    ));
     let stack = Stack::start("clock", options).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000021").await?;
         // Five hours on, then three days back, which is before the first message; then right again.
         for (round, seconds) in [5 * 3600, -3 * 24 * 3600, 0].into_iter().enumerate() {
+            let before = format!("before {round}");
+            let early = chat.client.send(&chat.room, &before).await?;
+            chat.on_phone(&before).await?;
             shim.clock(seconds)?;
+            // By the clock here its time is over, or it was never written.
+            let changed = format!("changed {round}");
+            chat.client.edit(&chat.room, &early, &changed).await?;
+            chat.on_phone(&changed).await?;
             stack.sandbox.advance_clock(3600).await?;
             let (there, back) = (format!("there {round}"), format!("back {round}"));
             let event = chat.client.send(&chat.room, &there).await?;
@@ -39,9 +50,10 @@ async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
             stack.gatehouse.thaw();
             chat.on_phone(&late).await?;
         }
-        let expected = [
-            "hello", "there 0", "late 0", "there 1", "late 1", "there 2", "late 2",
-        ];
+        let mut expected = vec!["hello".to_owned()];
+        for round in 0..3 {
+            expected.extend(["changed", "there", "late"].map(|what| format!("{what} {round}")));
+        }
         assert_eq!(chat.texts_on_phone().await?, expected);
         let expected = ["hello to you", "back 0", "back 1", "back 2"];
         assert_eq!(chat.texts_in_room().await?, expected);
