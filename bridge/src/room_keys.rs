@@ -86,27 +86,34 @@ pub(crate) async fn pass(core: &Arc<Core>) {
 }
 
 async fn hand_on(core: &Arc<Core>) -> Result<(), Hold> {
-    device_lists(core).await?;
-    messages(core).await
+    let lists = device_lists(core).await;
+    lists.and(messages(core).await)
 }
 
 /// Device lists and counts of one-time keys.
 async fn device_lists(core: &Arc<Core>) -> Result<(), Hold> {
+    let mut after = 0;
+    let mut left = Ok(());
     loop {
-        let rows = inbox::device_changes::next(&core.store, 0, CHANGES).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
+        let rows = inbox::device_changes::next(&core.store, after, CHANGES).await?;
+        let Some(last) = rows.last() else {
+            return left;
+        };
+        after = last.seq;
         for row in rows {
             let keys = devices::transaction_keys(&row.body);
             let Received { keys, failed } = core.puppets.receive(&keys, Vec::new()).await?;
             core.keys_arrived(&keys);
+            let mut keep = false;
             for (user, error) in failed {
+                tracing::warn!(user = %core.log_id(user.as_str()), %error, "a device cannot take changes of device lists");
                 if error.is_retryable() {
-                    return Err(error.into());
+                    keep = true;
+                    left = Err(error.into());
                 }
-                // The lists are written down: whoever is opened anew reads them.
-                tracing::error!(user = %core.log_id(user.as_str()), %error, "a device cannot take changes of device lists");
+            }
+            if keep {
+                continue;
             }
             let mut done = Batch::new();
             inbox::device_changes::done(&mut done, row.seq);

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use ruma::{OwnedDeviceId, OwnedUserId, UserId, events::AnyToDeviceEvent, serde::Raw};
-use store::ghosts;
+use store::{LogId, ghosts};
+use tracing::debug;
 
 use super::Puppets;
 use crate::{KeyUpdates, NewRoomKey, PuppetError, ToDevice, TransactionKeys, puppet::lock};
@@ -106,9 +107,15 @@ impl Puppets {
         if !updates.is_urgent() && !self.is_open(user) {
             return Ok(Vec::new());
         }
-        match self.open(user).await? {
-            Some(puppet) => puppet.receive(updates).await,
-            None => Ok(Vec::new()),
+        match self.open(user).await {
+            Ok(Some(puppet)) => puppet.receive(updates).await,
+            Ok(None) => Ok(Vec::new()),
+            Err(error) if updates.to_device.is_empty() => {
+                // Whoever is opened reads what has changed, and counts come again.
+                debug!(user = %LogId::of(user.as_str()), %error, "a puppet cannot be opened");
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
         }
     }
 

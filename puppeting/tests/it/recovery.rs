@@ -1,7 +1,9 @@
 //! Crashes, lost answers, lost databases.
 
 use assert_matches::assert_matches;
-use puppeting::{GhostProfile, PuppetError, PuppetOptions, TransactionKeys};
+use puppeting::{GhostProfile, PuppetError, PuppetOptions, ToDevice, TransactionKeys};
+use ruma::serde::Raw;
+use serde_json::json;
 use store::{
     Batch,
     ghosts::{self, Ghost, Stage},
@@ -145,6 +147,43 @@ async fn a_new_device_gets_the_next_key() {
         body(&hear(&b, &room, &event).await.unwrap()),
         "to the third device"
     );
+}
+
+/// A ghost whose keys are damaged keeps nobody else's from them, and no changes of device lists either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_ghost_fails_alone() {
+    let rig = rig().await;
+    let database = rig.database("damaged");
+    let bridge = Bridge::start(&database, rig.url()).await;
+    let mut messages = Vec::new();
+    for name in ["whatsapp_571", "whatsapp_572"] {
+        let ghost = bridge.ghost(name).await;
+        let event = json!({"type": "m.dummy", "sender": "@anna:localhost", "content": {}});
+        messages.push(ToDevice {
+            user: ghost.user_id().to_owned(),
+            device: ghost.device_id().to_owned(),
+            event: Raw::from_json_string(event.to_string()).unwrap(),
+        });
+    }
+    bridge.end().await;
+    let damage =
+        "UPDATE crypto_kv SET v = x'00' WHERE kind = 'account' AND acct LIKE '@whatsapp_571:%'";
+    let url = format!("sqlite:{}", database.display());
+    tests::database::execute(&url, damage).await.unwrap();
+
+    let bridge = Bridge::start(&database, rig.url()).await;
+    let nothing = TransactionKeys::default();
+    let received = bridge.puppets.receive(&nothing, messages).await.unwrap();
+    let [(failed, error)] = received.failed.as_slice() else {
+        panic!("one fails: {received:?}");
+    };
+    assert_eq!(failed.localpart(), "whatsapp_571");
+    assert!(!error.is_retryable(), "{error}");
+    let changed =
+        json!({"org.matrix.msc3202.device_lists": {"changed": ["@anna:localhost"], "left": []}});
+    let changed: TransactionKeys = serde_json::from_value(changed).unwrap();
+    let received = bridge.puppets.receive(&changed, Vec::new()).await.unwrap();
+    assert!(received.failed.is_empty(), "{received:?}");
 }
 
 /// More ghosts than machines may be open: all can still talk.
