@@ -20,6 +20,9 @@ use crate::{Error, Result, binaries, cache};
 /// How long a client may take to answer: longer than the longest outage that a test makes.
 const ANSWER: Duration = Duration::from_secs(1200);
 
+/// How often is looked when nothing has changed.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Where the driver scripts of the clients are.
 pub(crate) fn scripts() -> PathBuf {
     binaries::workspace().join("tests/clients")
@@ -120,7 +123,7 @@ impl Driven {
         }
     }
 
-    /// Looks at `probe` again whenever something may have changed, until it gives `Some`.
+    /// Looks at `probe` again whenever something may have changed, and now and then, until it gives `Some`.
     ///
     /// # Errors
     ///
@@ -142,7 +145,11 @@ impl Driven {
                 if let Some(value) = probe().await? {
                     return Ok(value);
                 }
-                changed.changed().await.context("the client has ended")?;
+                // The probe may have failed at a server that was away for a moment, which is no change.
+                match tokio::time::timeout(AGAIN, changed.changed()).await {
+                    Ok(changed) => changed.context("the client has ended")?,
+                    Err(_) => {}
+                }
             }
         };
         match tokio::time::timeout(deadline, looking).await {
