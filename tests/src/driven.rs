@@ -146,9 +146,8 @@ impl Driven {
                     return Ok(value);
                 }
                 // The probe may have failed at a server that was away for a moment, which is no change.
-                match tokio::time::timeout(AGAIN, changed.changed()).await {
-                    Ok(changed) => changed.context("the client has ended")?,
-                    Err(_) => {}
+                if let Ok(changed) = tokio::time::timeout(AGAIN, changed.changed()).await {
+                    changed.context("the client has ended")?;
                 }
             }
         };
