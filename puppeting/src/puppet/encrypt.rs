@@ -1,6 +1,7 @@
 //! Sharing a room's key, and encrypting with it.
 
 use std::{
+    ops::Range,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -66,7 +67,8 @@ pub(super) struct PreparedRoom {
     recipients: Vec<OwnedUserId>,
     devices_epoch: u64,
     messages_left: u64,
-    until: SystemTime,
+    /// The key is too old afterwards, and before it by a clock that was set back: the machine uses it in between.
+    valid: Range<SystemTime>,
 }
 
 impl Puppet {
@@ -121,7 +123,7 @@ impl Puppet {
             prepared.recipients == recipients
                 && prepared.devices_epoch == epoch
                 && prepared.messages_left > 0
-                && SystemTime::now() < prepared.until
+                && prepared.valid.contains(&SystemTime::now())
         })
     }
 
@@ -214,7 +216,7 @@ impl Puppet {
             recipients: recipients.to_vec(),
             devices_epoch,
             messages_left: messages.saturating_sub(pickle.message_count),
-            until: UNIX_EPOCH + created + period,
+            valid: UNIX_EPOCH + created..UNIX_EPOCH + created + period,
         };
         let mut rooms = lock(&self.prepared);
         if rooms.len() >= REMEMBERED_ROOMS && !rooms.contains_key(room) {
@@ -276,7 +278,7 @@ impl Puppet {
     fn spend(&self, room: &RoomId) -> Result<(), PuppetError> {
         let mut rooms = lock(&self.prepared);
         let prepared = rooms.get_mut(room).ok_or(PuppetError::NotPrepared)?;
-        if SystemTime::now() >= prepared.until {
+        if !prepared.valid.contains(&SystemTime::now()) {
             return Err(PuppetError::NotPrepared);
         }
         prepared.messages_left = prepared

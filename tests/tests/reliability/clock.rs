@@ -58,6 +58,7 @@ async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
         let expected = ["hello to you", "back 0", "back 1", "back 2"];
         assert_eq!(chat.texts_in_room().await?, expected);
         assert_eq!(status(&stack)?["quarantined"], 0);
+        assert!(!stack.gatehouse.log()?.contains("panicked"), "nothing did");
         Ok(())
     }
     .await;
