@@ -71,9 +71,10 @@ impl Actors {
     async fn in_room(&self, chat: &Chat, id: MessageId) -> Result<String> {
         let client = self.client(chat)?;
         let what = tag(chat.number, id);
-        let file = chat.sha256_of(id);
         client
             .until(&what, PERSISTENCE, || async {
+                // Known as soon as its writer has written it.
+                let file = chat.sha256_of(id);
                 for event in client.timeline(&chat.room).await? {
                     if event.sender != chat.ghost {
                         continue;
