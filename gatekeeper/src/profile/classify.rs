@@ -153,13 +153,13 @@ fn text_of(code: u16) -> String {
         }
         406 => "WhatsApp has banned this identity (406)",
         409 => {
-            "WhatsApp does not accept this bridge's description of itself (409): the operator has to check profile.login"
+            "WhatsApp does not accept this bridge's description of itself (409): the operator has to check gatekeeper.profile.login"
         }
         415 => {
             "WhatsApp has no such identity, perhaps after 30 days without a connection (415): enlist again"
         }
         479 => {
-            "WhatsApp did not understand the message (479): the operator has to check profile.message"
+            "WhatsApp did not understand the message (479): the operator has to check gatekeeper.profile.message"
         }
         _ => return format!("WhatsApp refused with code {code}"),
     };
