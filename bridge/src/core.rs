@@ -126,9 +126,9 @@ pub struct Core {
     crowded: Mutex<HashMap<(String, String), OwnedRoomId>>,
     /// Since when an event waits, by a clock that does not jump.
     since: moka::sync::Cache<String, Instant>,
-    /// When the last message came.
     /// How often in a row the homeserver was away when a room had something to send.
     pub(crate) unposted: moka::sync::Cache<OwnedRoomId, u32>,
+    /// When the last message came.
     last_arrival: AtomicI64,
     lanes: Lanes<Wake>,
     /// What may wait behind messages.

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 use puppeting::DecryptError;
 use ruma::{
     RoomId, UserId,
-    events::{AnyTimelineEvent, room::message::RoomMessageEventContent},
+    events::{
+        AnyTimelineEvent,
+        room::message::{MessageType, RoomMessageEventContent},
+    },
     serde::Raw,
 };
 use serde_json::json;
@@ -167,17 +170,15 @@ async fn read(
         rooms::leave_if_crowded(core, room).await?;
         return Ok(None);
     }
+    let content = raw.get_field::<RoomMessageEventContent>("content");
+    let Some(MessageType::Text(text)) = content.ok().flatten().map(|content| content.msgtype)
+    else {
+        return Ok(None);
+    };
     if event.kind == "m.room.message" && bot.is_encrypted(room).await? {
         return Ok(Some(Said::InTheClear));
     }
-    let content = raw
-        .get_field::<RoomMessageEventContent>("content")
-        .ok()
-        .flatten();
-    Ok(content.and_then(|content| match content.msgtype {
-        ruma::events::room::message::MessageType::Text(text) => Some(Said::Text(text.body)),
-        _ => None,
-    }))
+    Ok(Some(Said::Text(text.body)))
 }
 
 /// Does what a user tells the bot and says what came of it.

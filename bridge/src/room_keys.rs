@@ -140,22 +140,22 @@ async fn messages(core: &Arc<Core>) -> Result<(), Hold> {
         core.keys_arrived(&keys);
         let mut keep = HashSet::new();
         for (user, error) in failed {
-            let name = core.log_id(user.as_str());
-            let tries = core.after_keys.tries.get(user.as_str()).unwrap_or_default() + 1;
-            if !error.is_retryable() && tries >= core.config.limits.tries {
-                core.after_keys.tries.invalidate(user.as_str());
-                tracing::error!(user = %name, %error, "a device cannot take the room keys that are for it; they stay at the homeserver");
-                continue;
-            }
+            let (name, user) = (core.log_id(user.as_str()), user.to_string());
             if !error.is_retryable() {
-                core.after_keys.tries.insert(user.to_string(), tries);
+                let tries = core.after_keys.tries.get(&user).unwrap_or_default() + 1;
+                if tries >= core.config.limits.tries {
+                    tracing::error!(user = %name, %error, "a device cannot take the room keys that are for it; they stay at the homeserver");
+                    continue;
+                }
+                core.after_keys.tries.insert(user.clone(), tries);
             }
             tracing::warn!(user = %name, %error, "a device cannot take the room keys that are for it now");
-            keep.insert(user.to_string());
+            keep.insert(user);
             left = Err(error.into());
         }
         let mut done = Batch::new();
         for row in rows.iter().filter(|row| !keep.contains(&row.user_id)) {
+            core.after_keys.tries.invalidate(&row.user_id);
             inbox::to_device::done(&mut done, row.seq);
         }
         // The rows go after the keys in them are durable; a crash in between hands them over once more, which does no harm.
