@@ -4,8 +4,8 @@ use std::{
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -118,7 +118,7 @@ pub struct Core {
     pub(crate) later: Later<Wake>,
     portal_cache: moka::sync::Cache<OwnedRoomId, Option<Arc<Portal>>>,
     /// How often a portal's room has changed.
-    portal_changes: AtomicU64,
+    portal_changes: Mutex<u64>,
     held: Mutex<HashMap<OwnedRoomId, u32>>,
     /// Puppets that got to-device messages since their inboxes were read.
     unswept: Mutex<HashSet<String>>,
@@ -172,7 +172,7 @@ impl Core {
                     }
                 }),
                 portal_cache: moka::sync::Cache::new(10_000),
-                portal_changes: AtomicU64::new(0),
+                portal_changes: Mutex::default(),
                 held: Mutex::default(),
                 unswept: Mutex::default(),
                 crowded: Mutex::default(),
@@ -482,7 +482,7 @@ impl Core {
         if let Some(portal) = self.portal_cache.get(room) {
             return Ok(portal);
         }
-        let changes = self.portal_changes.load(Ordering::Acquire);
+        let changes = *self.portal_changes();
         let mut portal = portals::by_room(&self.store, room.as_str()).await?;
         if portal.is_none() {
             portal = portals::by_former_room(&self.store, room.as_str())
@@ -496,18 +496,25 @@ impl Core {
                 });
         }
         let portal = portal.map(Arc::new);
-        self.portal_cache.insert(room.to_owned(), portal.clone());
-        if changes != self.portal_changes.load(Ordering::Acquire) {
-            // What was read may be old by now.
-            self.portal_cache.invalidate(room);
+        // What was read may be old by now: then nobody else shall find it.
+        let now = self.portal_changes();
+        if *now == changes {
+            self.portal_cache.insert(room.to_owned(), portal.clone());
         }
         Ok(portal)
     }
 
     /// Forgets what is remembered of a room: it has become a portal, or is none any more.
     pub(crate) fn forget_portal(&self, room: &RoomId) {
-        self.portal_changes.fetch_add(1, Ordering::AcqRel);
+        let mut changes = self.portal_changes();
+        *changes += 1;
         self.portal_cache.invalidate(room);
+    }
+
+    fn portal_changes(&self) -> MutexGuard<'_, u64> {
+        self.portal_changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who reads what is sent into a portal.

@@ -1,6 +1,9 @@
 //! From the outbox to the gatekeeper: sends a login's stanzas in order, again until each is acknowledged.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    sync::Arc,
+};
 
 use gatekeeper::{connection::Connection, stanza};
 use store::outbox;
@@ -22,16 +25,61 @@ pub(crate) struct Courier {
     connected: bool,
     /// The last row that was sent over this connection.
     sent: i64,
-    /// Sent over this connection and not acknowledged.
-    in_flight: usize,
-    /// The receipts among them, by their ids.
-    receipts: HashSet<String>,
+    in_flight: InFlight,
     /// When something was last acknowledged, or sent with nothing else in flight.
     progress: Instant,
     /// Contacts for whom the gatekeeper does not take a message now: what is behind it waits for it.
     refused: HashSet<String>,
     /// When what was refused is sent again.
     again: Option<Instant>,
+}
+
+/// Rows that were sent over this connection and are not acknowledged.
+#[derive(Debug, Default)]
+struct InFlight {
+    rows: HashMap<Name, VecDeque<i64>>,
+    count: usize,
+}
+
+/// What the gatekeeper names in an acknowledgement. A message that was encrypted anew has the name of the first one: their
+/// acknowledgements come in the order in which they were sent.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Name {
+    /// A message, by its stanza id.
+    Message(String),
+    /// A receipt, by its contact and its id, which the contact has chosen.
+    Receipt(String, String),
+}
+
+impl Name {
+    fn of(row: &outbox::Stanza) -> Self {
+        let id = row.stanza_id.clone();
+        match row.kind {
+            outbox::Kind::Message | outbox::Kind::Retry => Self::Message(id),
+            outbox::Kind::Receipt => Self::Receipt(row.peer.clone(), id),
+        }
+    }
+}
+
+impl InFlight {
+    fn add(&mut self, row: &outbox::Stanza) {
+        let rows = self.rows.entry(Name::of(row)).or_default();
+        rows.push_back(row.seq);
+        self.count += 1;
+    }
+
+    /// Takes out the row that was sent first under a name.
+    fn take(&mut self, name: Name) -> Option<i64> {
+        let Entry::Occupied(mut rows) = self.rows.entry(name) else {
+            return None;
+        };
+        let first = rows.get_mut().pop_front();
+        if rows.get().is_empty() {
+            rows.remove();
+        }
+        self.count = self.count.saturating_sub(1);
+        first
+    }
 }
 
 impl Courier {
@@ -41,8 +89,7 @@ impl Courier {
             withdrawals,
             connected: false,
             sent: 0,
-            in_flight: 0,
-            receipts: HashSet::new(),
+            in_flight: InFlight::default(),
             progress: Instant::now(),
             refused: HashSet::new(),
             again: None,
@@ -58,9 +105,10 @@ impl Courier {
         self.connected = false;
     }
 
-    pub(crate) fn acknowledged(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.progress = Instant::now();
+    /// A message was acknowledged: says which row it was. Nothing if none was sent over this connection; what an earlier one carried
+    /// is sent again, and acknowledged again.
+    pub(crate) fn acknowledged(&mut self, id: &str) -> Option<i64> {
+        self.arrived(Name::Message(id.to_owned()))
     }
 
     /// The gatekeeper does not take a message for this contact now.
@@ -70,21 +118,22 @@ impl Courier {
             .get_or_insert_with(|| Instant::now() + ACK_PATIENCE);
     }
 
-    /// A receipt was acknowledged; says whether it was one of the outbox. Delivery receipts are not: if one comes to nobody,
-    /// its message comes again.
-    pub(crate) fn receipt_acknowledged(&mut self, id: &str) -> bool {
-        let known = self.receipts.remove(id);
-        if known {
-            self.acknowledged();
-        }
-        known
+    /// A receipt was acknowledged: says which row it was. Delivery receipts are not of the outbox: if one comes to nobody, its message
+    /// comes again.
+    pub(crate) fn receipt_acknowledged(&mut self, peer: &str, id: &str) -> Option<i64> {
+        self.arrived(Name::Receipt(peer.to_owned(), id.to_owned()))
+    }
+
+    fn arrived(&mut self, name: Name) -> Option<i64> {
+        let row = self.in_flight.take(name)?;
+        self.progress = Instant::now();
+        Some(row)
     }
 
     /// Sends everything that is not acknowledged once more.
     pub(crate) fn start_over(&mut self) {
         self.sent = 0;
-        self.in_flight = 0;
-        self.receipts.clear();
+        self.in_flight = InFlight::default();
         self.progress = Instant::now();
         self.refused.clear();
         self.again = None;
@@ -92,7 +141,7 @@ impl Courier {
 
     /// Ends when an acknowledgement is overdue, or when what was refused is to be sent again.
     pub(crate) async fn overdue(&self) {
-        let silent = (self.in_flight > 0).then(|| self.progress + ACK_PATIENCE);
+        let silent = (self.in_flight.count > 0).then(|| self.progress + ACK_PATIENCE);
         match silent.into_iter().chain(self.again).min() {
             Some(at) if self.connected => tokio::time::sleep_until(at).await,
             _ => std::future::pending().await,
@@ -101,7 +150,7 @@ impl Courier {
 
     /// Sends what the outbox holds, as far as the window allows.
     pub(crate) async fn deliver(&mut self, core: &Core, connection: &Connection) {
-        while self.connected && self.in_flight < WINDOW {
+        while self.connected && self.in_flight.count < WINDOW {
             let rows = match outbox::next(&core.store, &self.login, self.sent, PAGE).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -137,15 +186,47 @@ impl Courier {
                     self.connected = false;
                     return;
                 }
-                if self.in_flight == 0 {
+                if self.in_flight.count == 0 {
                     self.progress = Instant::now();
                 }
-                if row.kind == outbox::Kind::Receipt {
-                    self.receipts.insert(row.stanza_id);
-                }
+                self.in_flight.add(&row);
                 self.sent = row.seq;
-                self.in_flight += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: i64, kind: outbox::Kind) -> outbox::Stanza {
+        outbox::Stanza {
+            seq,
+            login: "@alice:example.org".to_owned(),
+            peer: "4915100000001@s.whatsapp.net".to_owned(),
+            stanza_id: "A".to_owned(),
+            kind,
+            stanza: Vec::new(),
+            event_id: None,
+            attempts: 0,
+        }
+    }
+
+    /// The second one may still be lost with the connection when the first one is acknowledged.
+    #[test]
+    fn a_message_encrypted_anew_stays_when_the_first_one_is_acknowledged() {
+        let mut courier = Courier::new("@alice:example.org", Arc::default());
+        courier.in_flight.add(&row(3, outbox::Kind::Message));
+        courier.in_flight.add(&row(8, outbox::Kind::Retry));
+        courier.in_flight.add(&row(9, outbox::Kind::Receipt));
+        assert_eq!(courier.acknowledged("A"), Some(3));
+        assert_eq!(courier.acknowledged("A"), Some(8));
+        assert_eq!(courier.acknowledged("A"), None);
+        assert_eq!(courier.receipt_acknowledged("another", "A"), None);
+        let peer = "4915100000001@s.whatsapp.net";
+        assert_eq!(courier.receipt_acknowledged(peer, "A"), Some(9));
+        assert_eq!(courier.in_flight.count, 0);
+        assert!(courier.in_flight.rows.is_empty());
     }
 }

@@ -342,8 +342,9 @@ impl Follower {
             }
             None => messages::Status::Sent,
         };
-        self.courier.acknowledged();
-        outbox::ack_any(batch, &self.mxid, &ack.id);
+        if let Some(row) = self.courier.acknowledged(&ack.id) {
+            outbox::done(batch, row);
+        }
         messages::advance(batch, &self.mxid, &peer, &ack.id, status);
         moved.peers.insert(peer);
     }
@@ -356,8 +357,8 @@ impl Follower {
             kind,
             ReceiptKind::Read | ReceiptKind::Played | ReceiptKind::Delivery
         );
-        if ours && self.courier.receipt_acknowledged(&ack.id) {
-            outbox::ack(batch, &self.mxid, &ack.id, outbox::Kind::Receipt, peer);
+        if ours && let Some(row) = self.courier.receipt_acknowledged(peer, &ack.id) {
+            outbox::done(batch, row);
         }
     }
 

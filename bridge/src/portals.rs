@@ -95,8 +95,8 @@ async fn contact_ghost(core: &Arc<Core>, login: &str, peer: &str) -> Result<Arc<
     Ok(core.puppets.ensure(&user, profile).await?)
 }
 
-/// Makes the room: encrypted from its first event, the user invited. An alias makes it one room, however often this is
-/// tried; a room that its user left before is used again.
+/// Makes the room: encrypted from its first event, written down, and then the user invited. An alias makes it one room, however often
+/// this is tried; a room that its user left before is used again.
 async fn open_room(
     core: &Arc<Core>,
     ghost: &Arc<Puppet>,
@@ -114,7 +114,7 @@ async fn open_room(
             ghost
                 .create_room(NewRoom {
                     alias: Some(alias),
-                    invite: vec![user.clone(), core.bot.clone()],
+                    invite: vec![core.bot.clone()],
                     is_direct: true,
                     encrypted: true,
                     state: state.clone(),
@@ -123,17 +123,19 @@ async fn open_room(
                 .await
         )?;
         let room = made.room_id;
-        if made.existed {
-            match ghost.invite(&room, &user).await {
-                Ok(()) => {}
-                Err(error) if error.is_retryable() => return Err(error.into()),
-                // The ghost was thrown out of it: that room is over.
-                Err(_) => continue,
-            }
-        }
         match failpoints::around!("portal.join", bot.join(&room).await) {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            // That room is over.
+            Err(_) => continue,
+        }
+        // Before its user can say anything in it: what is said in a room that is no portal goes nowhere.
+        let state = portals::State::New;
+        record(core, login, peer, ghost, &room, true, state).await?;
+        match failpoints::around!("portal.user", ghost.invite_directly(&room, &user).await) {
             Ok(()) => return Ok(room),
             Err(error) if error.is_retryable() => return Err(error.into()),
+            // The ghost was thrown out of it.
             Err(_) => continue,
         }
     }

@@ -317,6 +317,7 @@ pub const ALL: &[Place] = &[
         "the making of a portal's room, with the invitation of its user",
     ),
     step("portal.join", "the bot joins a portal"),
+    step("portal.user", "a user is invited to a portal"),
     step("posting.send", "the request that puts an event into a room"),
     place(
         "posting.commit",

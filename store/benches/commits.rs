@@ -147,7 +147,7 @@ fn message(submitter: usize, n: usize) -> Batch {
             gone: false,
         },
     );
-    outbox::ack(&mut batch, &login, &before, Kind::Message, &peer);
+    outbox::take(&mut batch, &login, &before, Kind::Message, &peer);
     messages::advance(&mut batch, &login, &peer, &before, Status::Sent);
     batch
 }

@@ -67,19 +67,9 @@ static PUT: Insert = Insert {
     key: 4,
     conflict: OnConflict::Ignore,
 };
-static REPLACE: Insert = Insert {
-    table: "outbox",
-    columns: COLUMNS,
-    key: 4,
-    conflict: OnConflict::Replace,
-};
-static ACK: Delete = Delete {
+static TAKE: Delete = Delete {
     table: "outbox",
     keys: &["login", "stanza_id", "kind", "peer"],
-};
-static ACK_ANY: Delete = Delete {
-    table: "outbox",
-    keys: &["login", "stanza_id"],
 };
 static DONE: Delete = Delete {
     table: "outbox",
@@ -118,22 +108,25 @@ pub fn put(batch: &mut Batch, stanza: NewStanza) {
     batch.insert(&PUT, row(stanza)).expect(1);
 }
 
-/// Queues a stanza in place of the one with the same login, id, kind and receiver, keeping its position if there is one.
+/// Queues a stanza instead of the one with the same login, id, kind and receiver, if there is one. It gets a position of its own: what
+/// was sent under the old one may still be acknowledged, and says nothing of this one.
 pub fn replace(batch: &mut Batch, stanza: NewStanza) {
-    batch.insert(&REPLACE, row(stanza));
+    take(
+        batch,
+        &stanza.login,
+        &stanza.stanza_id,
+        stanza.kind,
+        &stanza.peer,
+    );
+    put(batch, stanza);
 }
 
-/// The gatekeeper acknowledged this stanza. One that is gone is no error: acknowledgements may come twice.
-pub fn ack(batch: &mut Batch, login: &str, stanza_id: &str, kind: Kind, peer: &str) {
-    batch.delete(&ACK, args![login, stanza_id, kind, peer]);
+/// Takes a stanza out by its name. One that is gone is no error.
+pub fn take(batch: &mut Batch, login: &str, stanza_id: &str, kind: Kind, peer: &str) {
+    batch.delete(&TAKE, args![login, stanza_id, kind, peer]);
 }
 
-/// The gatekeeper acknowledged this id without saying more: takes every kind and receiver.
-pub fn ack_any(batch: &mut Batch, login: &str, stanza_id: &str) {
-    batch.delete(&ACK_ANY, args![login, stanza_id]);
-}
-
-/// Takes a stanza out by position.
+/// Takes a stanza out by position: the gatekeeper has it. One that is gone is no error.
 pub fn done(batch: &mut Batch, seq: i64) {
     batch.delete(&DONE, args![seq]);
 }

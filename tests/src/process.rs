@@ -1,5 +1,6 @@
 //! Child processes that end with the test, whichever way the test ends.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -191,19 +192,17 @@ impl Process {
         found.map_err(|error| Error::new(format!("{error}\n{}", self.tail(30))))
     }
 
-    /// The last lines of the log, for an error message.
+    /// The last lines of the log, and of its earlier warnings the first of each kind, for an error message.
     #[must_use]
     pub fn tail(&self, lines: usize) -> String {
         let text = self.output().unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();
-        let shown = all
-            .get(all.len().saturating_sub(lines)..)
-            .unwrap_or_default()
-            .join("\n");
+        let (earlier, last) = all.split_at(all.len().saturating_sub(lines));
+        let (name, log) = (&self.name, self.log.display());
         format!(
-            "--- last lines of {} ({})\n{shown}",
-            self.name,
-            self.log.display()
+            "--- earlier warnings of {name}, each kind once ({log})\n{}\n--- its last lines\n{}",
+            warnings(earlier).join("\n"),
+            last.join("\n")
         )
     }
 
@@ -261,6 +260,17 @@ impl Drop for Process {
     }
 }
 
+/// The warnings and errors among log lines, the first of each kind. Lines are of one kind when they say the same up to their first
+/// field.
+fn warnings<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    let mut is_new = |line: &'a str| {
+        let said = line.split_once(" WARN ").or(line.split_once("ERROR "));
+        said.is_some_and(|(_, said)| seen.insert(said.split('=').next()))
+    };
+    lines.iter().copied().filter(|&line| is_new(line)).collect()
+}
+
 /// Runs a program to its end and gives its standard output.
 ///
 /// # Errors
@@ -298,4 +308,20 @@ pub fn private_file(path: &Path, content: &str) -> Result<()> {
         .open(path)?;
     file.write_all(content.as_bytes())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod unit {
+    use super::warnings;
+
+    #[test]
+    fn of_each_kind_of_warning_the_first_is_shown() {
+        let lines = [
+            "2026-11-29T16:47:10Z  INFO gatehouse::logins: connected login=#1",
+            "2026-11-29T16:47:11Z  WARN gatehouse::keys: not uploaded login=#1",
+            "2026-11-29T16:47:12Z  WARN gatehouse::keys: not uploaded login=#2",
+            "2026-11-29T16:47:13Z ERROR gatehouse::keys: damaged login=#1",
+        ];
+        assert_eq!(warnings(&lines), [lines[1], lines[3]]);
+    }
 }

@@ -144,9 +144,10 @@ impl<'a> Workload<'a> {
                 .collect();
             if !problems.is_empty() {
                 return Err(Error::new(format!(
-                    "{}: {}",
+                    "{}: {}\nwhat others said in the room: {:?}",
                     chat.name,
-                    problems.join("\n")
+                    problems.join("\n"),
+                    self.said_by_others(chat).await?
                 )));
             }
             waited?;
@@ -179,6 +180,17 @@ impl<'a> Workload<'a> {
                     .text
                     .unwrap_or_else(|| format!("no text but {}", message.kind))
             })
+            .collect())
+    }
+
+    /// What the bot said in the room about messages.
+    async fn said_by_others(&self, chat: &Chat) -> Result<Vec<String>> {
+        let timeline = self.client.timeline(&chat.room).await?;
+        let others = timeline
+            .iter()
+            .filter(|event| event.sender != chat.ghost && event.sender != self.client.user_id());
+        Ok(others
+            .filter_map(|event| event.body().map(str::to_owned))
             .collect())
     }
 

@@ -69,6 +69,7 @@ fn scenes_of(point: &str) -> &'static [Scene] {
         "portal.adopt" | "portal.invite" | "signal.bundle" | "signal.establish" => &[FirstThere],
         "portal.room"
         | "portal.join"
+        | "portal.user"
         | "megolm.share.commit"
         | "megolm.share.send"
         | "megolm.claim"
