@@ -1,6 +1,9 @@
 //! From what the OlmMachine saves to objects.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use matrix_sdk_crypto::{
     Account, GossipRequest, Session,
@@ -10,14 +13,14 @@ use matrix_sdk_crypto::{
         types::{Changes, DeviceChanges, IdentityChanges, SecretsInboxItem},
     },
 };
-use ruma::OwnedTransactionId;
+use ruma::{OwnedTransactionId, RoomId};
 use serde::Serialize;
 use store::{
     Secret,
     crypto::{Change, Object},
 };
 
-use super::{SqlCryptoStore, kind};
+use super::{SqlCryptoStore, kind, read::parse};
 
 type Result<T, E = CryptoStoreError> = std::result::Result<T, E>;
 
@@ -54,7 +57,7 @@ pub(super) fn account(account: &Account) -> Result<Change> {
     put(kind::ACCOUNT, "", "", &account.pickle())
 }
 
-pub(super) async fn inbound(session: &InboundGroupSession, backed_up: bool) -> Result<Change> {
+async fn inbound(session: &InboundGroupSession, backed_up: bool) -> Result<Change> {
     let pickle = session.pickle().await;
     let tag = kind::session_tag(&pickle.sender_key, pickle.sender_data.to_type());
     let mut change = put(
@@ -88,11 +91,9 @@ impl SqlCryptoStore {
         for session in &changes.sessions {
             out.push(olm(session).await?);
         }
-        for session in &changes.inbound_group_sessions {
-            out.push(inbound(session, session.backed_up()).await?);
-            self.recent()
-                .forget(session.room_id(), session.session_id());
-        }
+        let room_keys = changes.inbound_group_sessions.iter();
+        let room_keys = room_keys.map(|session| (session, session.backed_up()));
+        out.extend(self.room_keys(room_keys).await?);
         for session in &changes.outbound_group_sessions {
             out.push(outbound(session).await?);
         }
@@ -113,6 +114,45 @@ impl SqlCryptoStore {
         identities(&changes.identities, &mut out)?;
         rooms(&changes, &mut out)?;
         Ok(out)
+    }
+
+    /// Room keys, each with whether it is backed up. Of each session the one stays that reaches back farthest.
+    ///
+    /// A client sends the key of a session again, from a later message on, when it has a new Olm session with the device. The machine
+    /// compares what comes with what is stored, but neither the two with each other when they come at once, nor with what a call of
+    /// another task is about to store. The later one would replace the earlier one, and the first messages could never be read.
+    pub(super) async fn room_keys<'a>(
+        &self,
+        sessions: impl Iterator<Item = (&'a InboundGroupSession, bool)>,
+    ) -> Result<Vec<Change>> {
+        let mut farthest: HashMap<(&RoomId, &str), u32> = HashMap::new();
+        let mut out = Vec::new();
+        for (session, backed_up) in sessions {
+            let (room, id) = (session.room_id(), session.session_id());
+            let known = match farthest.get(&(room, id)) {
+                Some(known) => Some(*known),
+                None => self.first_known_index(room, id).await?,
+            };
+            let first = session.first_known_index();
+            if known.is_some_and(|known| known < first) {
+                continue;
+            }
+            farthest.insert((room, id), first);
+            out.push(inbound(session, backed_up).await?);
+            self.recent().forget(room, id);
+        }
+        Ok(out)
+    }
+
+    /// From which message on a room key is there that can be read.
+    async fn first_known_index(&self, room: &RoomId, session_id: &str) -> Result<Option<u32>> {
+        let stored = self
+            .object(kind::INBOUND, room.as_str(), session_id)
+            .await?;
+        let session = stored
+            .and_then(|object| parse(&object).ok())
+            .and_then(|pickle| InboundGroupSession::from_pickle(pickle).ok());
+        Ok(session.map(|session| session.first_known_index()))
     }
 
     /// Dates the Olm sessions with devices that are gone, for [`prune_sessions`](super::prune_sessions), and takes the date from those

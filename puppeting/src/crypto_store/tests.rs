@@ -9,7 +9,7 @@ mod suite;
 use matrix_sdk_crypto::vodozemac::megolm::MegolmMessage;
 use matrix_sdk_crypto::{
     DeviceData, EncryptionSettings, OlmMachine,
-    olm::{Account, OlmMessageHash, StaticAccountData},
+    olm::{Account, InboundGroupSession, OlmMessageHash, StaticAccountData},
     store::{
         CryptoStore as _,
         types::{Changes, DeviceChanges},
@@ -286,6 +286,46 @@ async fn old_room_keys_are_pruned() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].k2, "new");
     assert_eq!(count(kind::SESSION).await, 1);
+    store.close().await;
+}
+
+/// A client sends the key of a session again, from a later message on; both may come at once, and at the same time from two sides.
+#[tokio::test]
+async fn a_room_key_is_not_replaced_by_one_that_reaches_back_less_far() {
+    let database = Database::sqlite();
+    let store = database.open().await;
+    let keys = staged(&store);
+    let room = room_id!("!room:example.org");
+    let machine = OlmMachine::new(user_id!("@alice:example.org"), device_id!("PHONE")).await;
+    machine
+        .share_room_key(room, std::iter::empty(), EncryptionSettings::default())
+        .await
+        .unwrap();
+    let sent = machine.store().get_inbound_group_sessions().await.unwrap();
+    let exported = async |index| sent[0].export_at_index(index).await;
+    let first = InboundGroupSession::from_export(&exported(0).await).unwrap();
+    let later = InboundGroupSession::from_export(&exported(1).await).unwrap();
+    let latest = InboundGroupSession::from_export(&exported(2).await).unwrap();
+    let save = async |sessions: &[&InboundGroupSession]| {
+        let changes = Changes {
+            inbound_group_sessions: sessions.iter().copied().cloned().collect(),
+            ..Default::default()
+        };
+        keys.save_changes(changes).await.unwrap();
+    };
+    let reaches_back_to = async || {
+        let id = first.session_id();
+        let session = keys.get_inbound_group_session(room, id).await.unwrap();
+        session.map(|session| session.first_known_index())
+    };
+    save(&[&latest]).await;
+    assert_eq!(reaches_back_to().await, Some(2));
+    save(&[&first, &later]).await;
+    assert_eq!(reaches_back_to().await, Some(0));
+    save(&[&later]).await;
+    keys.flush().await.unwrap();
+    save(&[&later, &latest]).await;
+    assert_eq!(reaches_back_to().await, Some(0));
     store.close().await;
 }
 

@@ -98,12 +98,9 @@ impl CryptoStore for SqlCryptoStore {
         backed_up_to_version: Option<&str>,
     ) -> Result<()> {
         let _saving = self.inner.saving.lock().await;
-        let mut changes = Vec::with_capacity(sessions.len());
-        for session in &sessions {
-            changes.push(changes::inbound(session, backed_up_to_version.is_some()).await?);
-            self.recent()
-                .forget(session.room_id(), session.session_id());
-        }
+        let backed_up = backed_up_to_version.is_some();
+        let sessions = sessions.iter().map(|session| (session, backed_up));
+        let changes = self.room_keys(sessions).await?;
         self.save(changes).await
     }
 
