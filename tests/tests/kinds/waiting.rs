@@ -1,4 +1,4 @@
-//! What is about a message that still waits for its room key.
+//! Messages that wait for their room keys, and what is about them.
 
 use serde_json::json;
 use tests::Result;
@@ -69,13 +69,38 @@ async fn behind(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
+/// A client sends the key of a session once more, from the next message on, to a device that has opened an Olm session with it
+/// meanwhile. Where both come at once the one that opens all messages counts.
+async fn sent_again(stack: &Stack) -> Result<()> {
+    let options = json!({"encrypted": true, "is_direct": true});
+    let chat = Chat::open_with(stack, "hera", "+4915200000031", options).await?;
+    let (client, room, me) = (&chat.client, chat.room.as_str(), chat.me.as_str());
+    client.wait_for_member(room, &chat.bot).await?;
+    client.hold_keys().await?;
+    client.send(room, "the first").await?;
+    chat.received("hello").await?;
+    client.send(room, "the second").await?;
+    // What comes while the bridge is away it finds all at once.
+    stack.gatehouse.kill();
+    assert!(client.release_keys().await? > 1, "the key was sent again");
+    stack.gatehouse.start().await?;
+    chat.phone.wait_for_text(me, "the first").await?;
+    chat.phone.wait_for_text(me, "the second").await?;
+    Ok(())
+}
+
 #[tokio::test]
-async fn edits_of_a_message_without_its_key_wait_behind_it() -> Result<()> {
+async fn messages_and_what_is_about_them_wait_for_their_keys() -> Result<()> {
     // Its own, because it is killed.
     let options = Options {
         gatehouse: everything(),
         ..Options::default()
     };
     let stack = Stack::start("kinds-waiting", options).await?;
-    behind(&stack).await.map_err(|error| stack.explain(error))
+    let result = async {
+        behind(&stack).await?;
+        sent_again(&stack).await
+    }
+    .await;
+    result.map_err(|error| stack.explain(error))
 }
