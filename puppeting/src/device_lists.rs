@@ -5,16 +5,22 @@
 //! compares the marks with those it saw last when it is opened.
 //!
 //! What changed while the bridge was down the homeserver tells when it tries again, which can be seconds after the first message
-//! goes. So a machine that is opened for the first time since the start takes everybody for changed, and asks.
+//! goes. So a machine that is opened for the first time since the start takes everybody for changed, and asks. The same is done
+//! with all machines when the homeserver may have forgotten to tell.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use matrix_sdk_crypto::store::CryptoStore as _;
 use ruma::{OwnedUserId, TransactionId, UserId, api::client::sync::sync_events::DeviceLists};
 use serde::{Deserialize, Serialize};
 use store::Store;
 
-use crate::{KeyUpdates, Puppet, PuppetError, SqlCryptoStore, WriteMode, error::crypto};
+use crate::{
+    KeyUpdates, Puppet, PuppetError, SqlCryptoStore, WriteMode, error::crypto, puppet::lock,
+};
 
 /// The pseudo device of the bot whose custom values are the marks.
 const MARKS: &str = "DEVICE-LISTS";
@@ -24,14 +30,14 @@ const SEEN: &str = "gatehouse.device_lists_seen";
 /// The marks.
 pub(crate) struct DeviceListLog {
     marks: SqlCryptoStore,
-    /// Stands for this start of the bridge.
-    start: String,
+    /// Stands for the time since the start of the bridge, or since the homeserver may have forgotten something.
+    start: Mutex<String>,
 }
 
 /// What a machine has been told.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
-    /// The start of the bridge at which it was opened last.
+    /// What stood for the time when it was opened last.
     start: String,
     /// The marks of the users that it tracked then.
     marks: BTreeMap<OwnedUserId, String>,
@@ -41,8 +47,13 @@ impl DeviceListLog {
     pub(crate) fn new(store: &Store, bot: &UserId) -> Self {
         Self {
             marks: SqlCryptoStore::new(store.clone(), bot, MARKS.into(), WriteMode::Immediate),
-            start: unique(),
+            start: Mutex::new(unique()),
         }
+    }
+
+    /// Machines that are opened from now on take everybody for changed.
+    pub(crate) fn begin_anew(&self) {
+        *lock(&self.start) = unique();
     }
 
     /// Marks users as changed, durably.
@@ -70,7 +81,7 @@ impl Puppet {
             .unwrap_or_default();
         let tracked = self.tracked_users().await?;
         let mut now = Seen {
-            start: log.start.clone(),
+            start: lock(&log.start).clone(),
             marks: BTreeMap::new(),
         };
         for user in &tracked {
