@@ -22,6 +22,8 @@ use crate::{
 
 /// Before a room that is being joined is looked at again.
 const JOINING: Duration = Duration::from_millis(500);
+/// Events of a room among which an invitation is looked for.
+const AT_ONCE: u32 = 100;
 /// Rooms that are tried for a contact: earlier ones may have been closed to the ghost.
 const ROOMS: u32 = 16;
 
@@ -63,7 +65,8 @@ pub(crate) async fn ensure(
             return Ok((portal.clone(), core.room(room)?));
         }
         // Its user has made a room, and a crash came before the ghost was in it. The invitation is still in the inbox.
-        if !inbox::next(&core.store, room, 0, 1).await?.is_empty() {
+        let waiting = inbox::heads(&core.store, room, 0, AT_ONCE).await?;
+        if waiting.iter().any(|event| event.kind == "m.room.member") {
             return Err(Hold {
                 after: Some(JOINING),
                 ..Hold::until("the room is being joined")
