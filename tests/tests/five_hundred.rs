@@ -33,29 +33,6 @@ async fn run(name: &str, faults: Value, kills: &[usize]) -> Result<()> {
     result.map_err(|error| stack.explain(error))
 }
 
-/// Whoever sees that a contact has joined may write: nothing is too early then.
-#[tokio::test]
-async fn what_is_written_as_soon_as_a_contact_has_joined_arrives() -> Result<()> {
-    let _turn = TURN.lock().await;
-    let stack = Stack::start("soon", Options::default()).await?;
-    let client = stack.enlisted_client("anna").await?;
-    let result = async {
-        let mut chats = Vec::new();
-        for count in 0..20 {
-            let prefix = format!("+4915100000{count:02}");
-            let chat = Workload::open(&stack, &client, &prefix, 1, 2).await?;
-            chat.write().await?;
-            chats.push(chat);
-        }
-        for chat in chats {
-            chat.check().await?;
-        }
-        Ok(())
-    }
-    .await;
-    result.map_err(|error| stack.explain(error))
-}
-
 #[tokio::test]
 async fn all_arrive_once_and_in_order() -> Result<()> {
     run("five-hundred", json!({}), &[]).await
