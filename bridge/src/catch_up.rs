@@ -61,9 +61,8 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
             () = aftermath => {}
             () = tokio::time::sleep(EVERY) => continue,
         }
-        // What Synapse sends again says nothing of devices. Not waited for: a ghost that is being made may take its time.
-        let puppets = core.puppets.clone();
-        tokio::spawn(async move { puppets.doubt_devices().await });
+        // What Synapse sends again says nothing of devices.
+        core.puppets.doubt_devices();
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,9 +20,7 @@ use puppeting::{NewRoomKey, Puppet, PuppetError, Puppets};
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde_json::value::RawValue;
 use store::{
-    Batch, LogId, Millis, Store, inbox, logins as login_rows, messages,
-    portals::{self, Portal},
-    sends,
+    Batch, LogId, Millis, Store, inbox, logins as login_rows, messages, portals::Portal, sends,
 };
 
 use crate::{
@@ -31,6 +29,7 @@ use crate::{
     fading,
     gaps::Gaps,
     incoming::Incoming,
+    known_portals::KnownPortals,
     lanes::{KeyedLocks, Lanes},
     later::{Later, backoff},
     logins::{self, Login, Logins},
@@ -116,9 +115,7 @@ pub struct Core {
     pub(crate) portal_locks: KeyedLocks<(String, String)>,
     pub(crate) key_locks: KeyedLocks<String>,
     pub(crate) later: Later<Wake>,
-    portal_cache: moka::sync::Cache<OwnedRoomId, Option<Arc<Portal>>>,
-    /// How often a portal's room has changed.
-    portal_changes: Mutex<u64>,
+    known_portals: KnownPortals,
     held: Mutex<HashMap<OwnedRoomId, u32>>,
     /// Puppets that got to-device messages since their inboxes were read.
     unswept: Mutex<HashSet<String>>,
@@ -171,8 +168,7 @@ impl Core {
                         core.wake(wake);
                     }
                 }),
-                portal_cache: moka::sync::Cache::new(10_000),
-                portal_changes: Mutex::default(),
+                known_portals: KnownPortals::default(),
                 held: Mutex::default(),
                 unswept: Mutex::default(),
                 crowded: Mutex::default(),
@@ -479,42 +475,12 @@ impl Core {
 
     /// The portal whose room this is, or was when what is in it was written.
     pub(crate) async fn portal_of(&self, room: &RoomId) -> Result<Option<Arc<Portal>>, Hold> {
-        if let Some(portal) = self.portal_cache.get(room) {
-            return Ok(portal);
-        }
-        let changes = *self.portal_changes();
-        let mut portal = portals::by_room(&self.store, room.as_str()).await?;
-        if portal.is_none() {
-            portal = portals::by_former_room(&self.store, room.as_str())
-                .await?
-                .map(|portal| Portal {
-                    room_id: Some(room.to_string()),
-                    // Its user has left: what there is to tell is told in the chat with the bot.
-                    bot_joined: false,
-                    state: portals::State::Closed,
-                    ..portal
-                });
-        }
-        let portal = portal.map(Arc::new);
-        // What was read may be old by now: then nobody else shall find it.
-        let now = self.portal_changes();
-        if *now == changes {
-            self.portal_cache.insert(room.to_owned(), portal.clone());
-        }
-        Ok(portal)
+        Ok(self.known_portals.of(&self.store, room).await?)
     }
 
     /// Forgets what is remembered of a room: it has become a portal, or is none any more.
     pub(crate) fn forget_portal(&self, room: &RoomId) {
-        let mut changes = self.portal_changes();
-        *changes += 1;
-        self.portal_cache.invalidate(room);
-    }
-
-    fn portal_changes(&self) -> MutexGuard<'_, u64> {
-        self.portal_changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.known_portals.forget(room);
     }
 
     /// Who reads what is sent into a portal.

@@ -24,6 +24,7 @@ mod ids;
 pub mod inbox;
 mod incoming;
 mod keys;
+mod known_portals;
 mod lanes;
 mod later;
 mod leaving;

@@ -77,11 +77,6 @@ const WITHOUT: &[(&str, usize, &str)] = &[
         "passes on what is committed with it",
     ),
     (
-        "puppeting/src/puppet/receive.rs",
-        1,
-        "takes everybody's devices for changed: the next start does so too",
-    ),
-    (
         "puppeting/src/puppet/stages.rs",
         1,
         "a new device in the place of a lost one: found to be lost again",

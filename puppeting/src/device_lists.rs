@@ -5,8 +5,8 @@
 //! compares the marks with those it saw last when it is opened.
 //!
 //! What changed while the bridge was down the homeserver tells when it tries again, which can be seconds after the first message
-//! goes. So a machine that is opened for the first time since the start takes everybody for changed, and asks. The same is done
-//! with all machines when the homeserver may have forgotten to tell.
+//! goes. So a machine that is asked for the first time since the start takes everybody for changed, and so does one that is asked for
+//! the first time since the homeserver may have forgotten to tell, whether it is open or not.
 
 use std::{
     collections::BTreeMap,
@@ -30,15 +30,15 @@ const SEEN: &str = "gatehouse.device_lists_seen";
 /// The marks.
 pub(crate) struct DeviceListLog {
     marks: SqlCryptoStore,
-    /// Stands for the time since the start of the bridge, or since the homeserver may have forgotten something.
-    start: Mutex<String>,
+    /// Stands for the time since the start of the bridge, or since the homeserver may last have forgotten something.
+    period: Mutex<String>,
 }
 
 /// What a machine has been told.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
-    /// What stood for the time when it was opened last.
-    start: String,
+    /// The period of the log in which it was told last.
+    period: String,
     /// The marks of the users that it tracked then.
     marks: BTreeMap<OwnedUserId, String>,
 }
@@ -47,13 +47,13 @@ impl DeviceListLog {
     pub(crate) fn new(store: &Store, bot: &UserId) -> Self {
         Self {
             marks: SqlCryptoStore::new(store.clone(), bot, MARKS.into(), WriteMode::Immediate),
-            start: Mutex::new(unique()),
+            period: Mutex::new(unique()),
         }
     }
 
-    /// Machines that are opened from now on take everybody for changed.
+    /// Every machine takes everybody for changed when it is asked for next.
     pub(crate) fn begin_anew(&self) {
-        *lock(&self.start) = unique();
+        *lock(&self.period) = unique();
     }
 
     /// Marks users as changed, durably.
@@ -72,8 +72,13 @@ impl DeviceListLog {
 }
 
 impl Puppet {
-    /// Tells a machine that was just opened what changed, or may have, while it was closed.
+    /// Tells a machine what changed, or may have, while it was closed or the homeserver forgot to tell. Does nothing for one that has been
+    /// told since.
     pub(crate) async fn catch_up(self: &Arc<Self>, log: &DeviceListLog) -> Result<(), PuppetError> {
+        let period = lock(&log.period).clone();
+        if *lock(&self.told) == period {
+            return Ok(());
+        }
         let store = self.crypto_store();
         let seen = crypto(store.get_custom_value(SEEN).await)?;
         let seen: Seen = seen
@@ -81,7 +86,7 @@ impl Puppet {
             .unwrap_or_default();
         let tracked = self.tracked_users().await?;
         let mut now = Seen {
-            start: lock(&log.start).clone(),
+            period: period.clone(),
             marks: BTreeMap::new(),
         };
         for user in &tracked {
@@ -90,20 +95,20 @@ impl Puppet {
             }
         }
         let is_changed = |user: &OwnedUserId| {
-            now.start != seen.start || now.marks.get(user) != seen.marks.get(user)
+            now.period != seen.period || now.marks.get(user) != seen.marks.get(user)
         };
         let mut device_lists = DeviceLists::new();
         device_lists.changed = tracked.into_iter().filter(is_changed).collect();
-        if device_lists.changed.is_empty() {
-            return Ok(());
+        if !device_lists.changed.is_empty() {
+            let json = serde_json::to_vec(&now).map_err(|e| PuppetError::Crypto(e.to_string()))?;
+            crypto(store.set_custom_value(SEEN, json).await)?;
+            self.receive(KeyUpdates {
+                device_lists,
+                ..KeyUpdates::default()
+            })
+            .await?;
         }
-        let json = serde_json::to_vec(&now).map_err(|e| PuppetError::Crypto(e.to_string()))?;
-        crypto(store.set_custom_value(SEEN, json).await)?;
-        self.receive(KeyUpdates {
-            device_lists,
-            ..KeyUpdates::default()
-        })
-        .await?;
+        *lock(&self.told) = period;
         Ok(())
     }
 }

@@ -64,6 +64,8 @@ pub struct Puppet {
     prepared: Mutex<HashMap<OwnedRoomId, PreparedRoom>>,
     /// Grows with each change of a tracked device list.
     devices_epoch: AtomicU64,
+    /// The period of the log of device lists in which it was told what changed.
+    pub(crate) told: Mutex<String>,
 }
 
 impl Puppet {
@@ -91,6 +93,7 @@ impl Puppet {
             ratchet: tokio::sync::Mutex::default(),
             prepared: Mutex::default(),
             devices_epoch: AtomicU64::default(),
+            told: Mutex::default(),
         }))
     }
 

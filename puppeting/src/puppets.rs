@@ -192,6 +192,7 @@ impl Puppets {
         let slot = self.slot(user);
         let mut place = slot.lock().await;
         if let Some(puppet) = place.as_ref().filter(|puppet| !puppet.is_poisoned()) {
+            puppet.catch_up(&self.inner.device_lists).await?;
             return Ok(Some(puppet.clone()));
         }
         match ghosts::get(&self.inner.store, user.as_str()).await? {
@@ -223,6 +224,7 @@ impl Puppets {
         ghost: Ghost,
     ) -> Result<Arc<Puppet>, PuppetError> {
         if let Some(puppet) = place.as_ref().filter(|puppet| !puppet.is_poisoned()) {
+            puppet.catch_up(&self.inner.device_lists).await?;
             return Ok(puppet.clone());
         }
         let Inner {

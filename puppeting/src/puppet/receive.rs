@@ -163,7 +163,8 @@ impl Puppet {
         let since = crypto(self.crypto.next_batch_token().await)?;
         if since.is_none() {
             // The first answer will not say what changed before it.
-            self.forget_devices().await?;
+            self.machine.mark_all_tracked_users_as_dirty().await?;
+            self.devices_changed();
         }
         let mut answer = self.sync(since).await?;
         let mut keys = Vec::new();
@@ -187,19 +188,6 @@ impl Puppet {
             }
             answer = self.sync(Some(since)).await?;
         }
-    }
-
-    /// Takes the devices of everybody for changed: they are asked for before the next message.
-    pub(crate) async fn doubt_devices(&self) -> Result<(), PuppetError> {
-        self.usable()?;
-        self.forget_devices().await?;
-        self.commit().await
-    }
-
-    async fn forget_devices(&self) -> Result<(), PuppetError> {
-        self.machine.mark_all_tracked_users_as_dirty().await?;
-        self.devices_changed();
-        Ok(())
     }
 
     pub(crate) fn crypto_store(&self) -> &SqlCryptoStore {

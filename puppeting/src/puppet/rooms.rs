@@ -141,8 +141,14 @@ impl Puppet {
     pub async fn invite(&self, room: &RoomId, user: &UserId) -> Result<(), HttpError> {
         let who = invite_user::v3::InviteUserId::new(user.to_owned());
         let request = invite_user::v3::Request::new(room.to_owned(), who.into());
-        let invited = self.call(request).await.map(drop);
-        self.unless_there(room, user, invited).await
+        match self.call(request).await {
+            Err(error) if error.is(ErrorCode::Forbidden) => match self.membership(room, user).await
+            {
+                Ok(Some(membership)) if membership == "join" || membership == "invite" => Ok(()),
+                _ => Err(error),
+            },
+            other => other.map(drop),
+        }
     }
 
     /// Invites a user to a direct chat: clients show it among them. Somebody who is invited or joined already is no error.
@@ -157,28 +163,9 @@ impl Puppet {
             return Ok(());
         }
         let content = json!({ "membership": "invite", "is_direct": true });
-        let invited = self
-            .put_state(room, "m.room.member", user.as_str(), &content)
+        self.put_state(room, "m.room.member", user.as_str(), &content)
             .await
-            .map(drop);
-        self.unless_there(room, user, invited).await
-    }
-
-    /// A refused invitation is none, if the user is in the room or was invited.
-    async fn unless_there(
-        &self,
-        room: &RoomId,
-        user: &UserId,
-        invited: Result<(), HttpError>,
-    ) -> Result<(), HttpError> {
-        match invited {
-            Err(error) if error.is(ErrorCode::Forbidden) => match self.membership(room, user).await
-            {
-                Ok(Some(membership)) if membership == "join" || membership == "invite" => Ok(()),
-                _ => Err(error),
-            },
-            other => other,
-        }
+            .map(drop)
     }
 
     /// Removes a user from a room.

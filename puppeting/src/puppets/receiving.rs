@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use ruma::{OwnedDeviceId, OwnedUserId, UserId, events::AnyToDeviceEvent, serde::Raw};
 use store::{LogId, ghosts};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Puppets;
 use crate::{KeyUpdates, NewRoomKey, PuppetError, ToDevice, TransactionKeys, puppet::lock};
@@ -121,26 +121,8 @@ impl Puppets {
 
     /// To be called when the homeserver may have told of a change of devices and nobody heard it: everybody's are asked for again, by
     /// each ghost before its next message. The new ones of a user could read nothing otherwise.
-    pub async fn doubt_devices(&self) {
+    pub fn doubt_devices(&self) {
         self.inner.device_lists.begin_anew();
-        let slots: Vec<_> = lock(&self.inner.slots)
-            .iter()
-            .map(|(user, slot)| (user.clone(), slot.puppet.clone()))
-            .collect();
-        stream::iter(slots)
-            .for_each_concurrent(
-                self.inner.options.concurrency.max(1),
-                |(user, slot)| async move {
-                    // One that is being opened may have looked at what was before.
-                    let puppet = slot.lock().await.clone();
-                    if let Some(puppet) = puppet
-                        && let Err(error) = puppet.doubt_devices().await
-                    {
-                        warn!(user = %LogId::of(user.as_str()), %error, "new devices of users may be overlooked");
-                    }
-                },
-            )
-            .await;
     }
 
     /// Remembers changes for the machines that are closed.

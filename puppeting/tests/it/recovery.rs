@@ -94,7 +94,8 @@ async fn a_lost_database_leaves_no_dead_device() {
     );
 }
 
-/// The other side gets a new device while this side's machine is open, and once more while it is closed; and one of which this side does not hear.
+/// The other side gets a new device while this side's machine is open, once more while it is closed, and one of which this side
+/// does not hear.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_device_gets_the_next_key() {
     let rig = rig().await;
@@ -153,7 +154,8 @@ async fn a_new_device_gets_the_next_key() {
     // Of this one nobody tells.
     let theirs = Bridge::start(&rig.database("theirs4"), rig.url()).await;
     let b = theirs.ghost("whatsapp_552").await;
-    ours.puppets.doubt_devices().await;
+    ours.puppets.doubt_devices();
+    let a = ours.puppets.open(&a_id).await.unwrap().unwrap();
     let event = say(&a, &room, &[&b], "to the fourth device").await;
     b.sweep().await.unwrap();
     assert_eq!(

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::Actors;
-use crate::Result;
 use crate::client::{Client, Login};
 use crate::error::Context as _;
 use crate::stack::{PASSWORD, Stack};
+use crate::{Error, Result};
 
-/// One-time keys that are taken of a device at most.
+/// More one-time keys than any device has.
 const MANY: usize = 200;
+/// One-time keys that are asked for at the same time: more than a ghost has.
+const AT_ONCE: usize = 20;
 
 impl Actors {
     /// A second device of the first user, signed by its first one.
@@ -61,18 +63,21 @@ impl Actors {
             let devices = devices.context("a ghost without devices")?;
             for device in devices.keys() {
                 let claim = json!({"one_time_keys": {ghost: {device: "signed_curve25519"}}});
+                let is_left = |answer: &Value| {
+                    let keys = answer["one_time_keys"][ghost][device].as_object();
+                    keys.is_some_and(|keys| keys.values().any(|key| key["fallback"] != true))
+                };
                 let mut taken = 0;
                 loop {
-                    let answer = post("claim", claim.clone()).await?;
-                    let keys = answer["one_time_keys"][ghost][device].as_object();
-                    let fallback = |key: &Value| key["fallback"] == true;
-                    if keys.is_none_or(|keys| keys.values().all(fallback)) {
+                    // Many at once: one after the other they would be replaced as fast as they are taken.
+                    let claims = (0..AT_ONCE).map(|_| post("claim", claim.clone()));
+                    let answers = futures_util::future::try_join_all(claims).await?;
+                    if !answers.iter().all(is_left) {
                         break;
                     }
-                    taken += 1;
-                    if taken == MANY {
-                        // On a busy machine the ghost makes new ones as fast as they are taken.
-                        break;
+                    taken += AT_ONCE;
+                    if taken > MANY {
+                        return Err(Error::new("a ghost has one-time keys without end"));
                     }
                 }
             }
