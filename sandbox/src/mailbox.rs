@@ -103,8 +103,9 @@ impl Mailbox {
         self.last
     }
 
-    /// Takes out what `from` sent with this id: all of this class, or of this class and type. Returns
-    /// the numbers of what was there.
+    /// Takes out what `from` sent with this id: all messages, or what else has this class and exactly
+    /// this type. A delivery receipt has none, and its acknowledgement must not take out the read
+    /// receipt behind it. Returns the numbers of what was there.
     pub(crate) fn settle(
         &mut self,
         class: Class,
@@ -125,7 +126,7 @@ impl Mailbox {
                 && node
                     .jid("from")
                     .is_some_and(|sender| sender.same_user(from))
-                && kind.is_none_or(|kind| node.get("type").unwrap_or_default() == kind);
+                && (class == Class::Message || node.get("type").as_deref() == kind);
             if matches {
                 settled.push(*number);
             }
@@ -217,8 +218,8 @@ mod tests {
         let mut mailbox = Mailbox::default();
         let due = Instant::now();
         mailbox.push(stanza("message", "A", None), 0, due);
-        mailbox.push(stanza("receipt", "A", Some("read")), 0, due);
         mailbox.push(stanza("receipt", "A", None), 0, due);
+        mailbox.push(stanza("receipt", "A", Some("read")), 0, due);
         assert_eq!(
             mailbox.counts(),
             Counts {
@@ -231,9 +232,9 @@ mod tests {
         assert!(mailbox.settle(Class::Message, &dan, "A", None).is_empty());
         assert!(mailbox.settle(Class::Message, &bea, "B", None).is_empty());
         assert_eq!(mailbox.settle(Class::Message, &bea, "A", None), [1]);
-        assert_eq!(mailbox.settle(Class::Receipt, &bea, "A", Some("read")), [2]);
+        assert_eq!(mailbox.settle(Class::Receipt, &bea, "A", None), [2]);
         assert_eq!(mailbox.len(), 1);
-        assert_eq!(mailbox.settle(Class::Receipt, &bea, "A", None), [3]);
+        assert_eq!(mailbox.settle(Class::Receipt, &bea, "A", Some("read")), [3]);
         assert!(mailbox.is_empty() && mailbox.by_id.is_empty());
     }
 

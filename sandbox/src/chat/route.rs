@@ -126,9 +126,11 @@ fn ack(world: &World, account: &Account, node: &Node) {
         return;
     };
     let from: &Jid = &ack.to;
-    let kind = ack.kind.as_deref().filter(|_| class != Class::Message);
     if !world.dice.strikes(world.faults().ignore_acks) {
-        account.lock().mailbox.settle(class, from, &ack.id, kind);
+        account
+            .lock()
+            .mailbox
+            .settle(class, from, &ack.id, ack.kind.as_deref());
     }
     world.touch();
     if let Some(error) = ack.error {

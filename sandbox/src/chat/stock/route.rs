@@ -247,10 +247,11 @@ impl Client<'_> {
         let Some(class) = Class::of(&ack.class) else {
             return;
         };
-        let kind = ack.kind.as_deref().filter(|_| class != Class::Message);
         self.device(|device| {
             for from in self.names(&ack.to) {
-                device.mailbox.settle(class, &from, &ack.id, kind);
+                device
+                    .mailbox
+                    .settle(class, &from, &ack.id, ack.kind.as_deref());
             }
         });
         self.world.touch();
