@@ -119,6 +119,13 @@ impl Profile {
         if self.failures.replaced_seconds > DAY {
             return wrong("failures.replaced_seconds", "must be at most a day");
         }
+        let waits = &self.failures.re_enlist_after_seconds;
+        if waits.iter().any(|seconds| *seconds > DAY) {
+            return wrong(
+                "failures.re_enlist_after_seconds",
+                "each must be at most a day",
+            );
+        }
         if self.offline.batch == 0 {
             return wrong("offline.batch", "must be at least 1");
         }

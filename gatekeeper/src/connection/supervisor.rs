@@ -31,10 +31,11 @@ pub(super) async fn run(
         provider,
         shared: shared.clone(),
         events,
+        disowned: 0,
     };
     let stop = shared.stop.clone();
     loop {
-        // What a connection holds is made anew for each; only the count of failures goes on, which is whole at any time.
+        // What a connection holds is made anew for each; only the counts of failures go on, which are whole at any time.
         let kept = AssertUnwindSafe(supervisor.keep_connected()).catch_unwind();
         if kept.await.is_ok() || supervisor.after_panic().await.is_none() {
             break;
@@ -51,6 +52,8 @@ struct Supervisor {
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
     backoff: Backoff,
+    /// How often in succession the server did not know the identity.
+    disowned: usize,
 }
 
 impl Supervisor {
@@ -109,6 +112,7 @@ impl Supervisor {
         let began = Instant::now();
         self.shared.attach(link.clone());
         self.shared.set(State::Online);
+        self.disowned = 0;
         tracing::debug!(login = %self.config.log_label, "connected");
         let mut queue = Queue::default();
         queue.push(Event::Connected(success), 0);
@@ -179,7 +183,13 @@ impl Supervisor {
                 let after = Duration::from_secs(self.config.profile.failures.replaced_seconds);
                 Some((self.backoff.next(&mut rng).max(after), false))
             }
-            FailureClass::ReEnlist(_) | FailureClass::Fatal(_) => None,
+            FailureClass::ReEnlist(_) => {
+                let waits = &self.config.profile.failures.re_enlist_after_seconds;
+                let wait = waits.get(self.disowned).copied();
+                self.disowned = self.disowned.saturating_add(1);
+                wait.map(|seconds| (Duration::from_secs(seconds), true))
+            }
+            FailureClass::Fatal(_) => None,
         }
     }
 

@@ -41,6 +41,9 @@ pub struct FailureRules {
     /// Reasons of `<failure>` and codes of `<stream:error>` after which the user has to enlist
     /// again.
     pub re_enlist: Vec<u16>,
+    /// Seconds to wait before the attempts that follow such a refusal; the one after the last of them is believed. A token
+    /// is refused with the same code as long as a clock is wrong, and a new enlistment costs what waits for the old one.
+    pub re_enlist_after_seconds: Vec<u64>,
     /// Those after which nothing helps but a human.
     pub fatal: Vec<u16>,
     /// Those after which the connection is opened again at once.
@@ -57,6 +60,7 @@ impl Default for FailureRules {
     fn default() -> Self {
         Self {
             re_enlist: vec![401, 415],
+            re_enlist_after_seconds: vec![5, 30, 120],
             fatal: vec![403, 405, 406, 409],
             reconnect: vec![515],
             retry_refusal: vec![402, 408, 429, 463, 500, 501, 503],

@@ -64,3 +64,33 @@ async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
     .await;
     explained(&stack, result)
 }
+
+/// A token from the future is refused with the code that says that the user is gone.
+#[tokio::test]
+async fn a_login_refused_for_a_wrong_clock_comes_back_by_itself() -> Result<()> {
+    let scratch = Scratch::new("shim")?;
+    let shim = Shim::new(scratch.path())?;
+    let mut options = Options::default();
+    options.gatehouse.environment = shim.environment().to_vec();
+    let stack = Stack::start("refused", options).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "anna", "+4915100000022").await?;
+        stack.sandbox.stop().await?;
+        shim.clock(5 * 3600)?;
+        stack.sandbox.go_on().await?;
+        wait::until("the refusal", PATIENCE, || async {
+            let log = stack.gatehouse.log()?;
+            Ok(log
+                .contains("refused the login with code 401")
+                .then_some(()))
+        })
+        .await?;
+        shim.clock(0)?;
+        chat.client.send(&chat.room, "still here").await?;
+        chat.on_phone("still here").await?;
+        chat.phone.send(chat.me(), "so am I").await?;
+        chat.seen("so am I").await
+    }
+    .await;
+    explained(&stack, result)
+}

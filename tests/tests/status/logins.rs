@@ -43,7 +43,15 @@ async fn an_enlistment_that_is_put_off_is_told_once() -> Result<()> {
 /// After 40 days without a connection the gatekeeper does not know the user any more.
 #[tokio::test]
 async fn the_end_of_a_login_is_told_once() -> Result<()> {
-    let stack = Stack::start("status-ended", Options::default()).await?;
+    let key = "GATEHOUSE_GATEKEEPER__PROFILE__FAILURES__RE_ENLIST_AFTER_SECONDS";
+    let options = Options {
+        gatehouse: gatehouse::Options {
+            environment: vec![(key.to_owned(), "[1, 2]".to_owned())],
+            ..gatehouse::Options::default()
+        },
+        ..Options::default()
+    };
+    let stack = Stack::start("status-ended", options).await?;
     let result = async {
         stack.synapse.register("anna", PASSWORD).await?;
         let user = PlainUser::login(stack.synapse.url(), "anna", PASSWORD).await?;

@@ -14,7 +14,7 @@ use tests::plain::PlainUser;
 use tests::sandbox::{Events, Phone};
 use tests::stack::{Options, PASSWORD, Stack};
 use tests::wait::{self, PATIENCE};
-use tests::{Error, Result, http};
+use tests::{Error, Result, gatehouse, http};
 use tokio::sync::OnceCell;
 
 /// The type of a status event.

@@ -12,7 +12,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_lost_identity_is_not_tried_again_before_it_is_asked_for() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(|profile| profile.failures.re_enlist_after_seconds = Vec::new());
     let mut server = rig.accept().await;
     server.send(&Failure::new(401).to_node()).await;
     assert_eq!(
@@ -28,6 +28,27 @@ async fn a_lost_identity_is_not_tried_again_before_it_is_asked_for() {
     rig.connection.wake();
     rig.online().await;
     assert_eq!(rig.opened(), 2);
+}
+
+/// A token of a clock that is ahead is refused in the same way.
+#[tokio::test]
+async fn a_lost_identity_is_believed_when_it_is_said_again() {
+    let mut rig = Rig::with(|profile| profile.failures.re_enlist_after_seconds = vec![0, 1]);
+    let refusal = DisconnectReason::LoginFailed(401);
+    for seconds in [0, 1] {
+        rig.accept().await.send(&Failure::new(401).to_node()).await;
+        let wait = Some(Duration::from_secs(seconds));
+        assert_eq!(rig.disconnected().await, (refusal.clone(), wait));
+    }
+    // A good login: the count begins anew.
+    drop(rig.online().await);
+    rig.disconnected().await;
+    for wait in [Some(0), Some(1), None] {
+        rig.accept().await.send(&Failure::new(401).to_node()).await;
+        let wait = wait.map(Duration::from_secs);
+        assert_eq!(rig.disconnected().await, (refusal.clone(), wait));
+    }
+    assert!(matches!(rig.event().await, Event::LoginRefused(_)));
 }
 
 #[tokio::test]
@@ -142,7 +163,7 @@ async fn two_connections_do_not_throw_each_other_out_for_ever() {
 
 #[tokio::test]
 async fn a_removed_device_has_to_enlist_again() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(|profile| profile.failures.re_enlist_after_seconds = Vec::new());
     let mut server = rig.online().await;
     let removed = StreamError {
         code: Some(401),
