@@ -89,7 +89,7 @@ async fn a_login_refused_for_a_wrong_clock_comes_back_by_itself() -> Result<()> 
         chat.client.send(&chat.room, "still here").await?;
         chat.on_phone("still here").await?;
         chat.phone.send(chat.me(), "so am I").await?;
-        chat.seen("so am I").await
+        chat.seen("so am I").await.map(drop)
     }
     .await;
     explained(&stack, result)
