@@ -260,13 +260,12 @@ impl Chat {
         let timeline = self.client.timeline_from(&self.room, events).await?;
         let mut on_phone = on_phone(&shown);
         let on_phone = on_phone.split_off(shown_before.min(on_phone.len()));
-        let deleted = |seen: &&Seen| **seen == Seen::Deleted;
-        let mut missing = there.iter().map(|must| &must.seen).filter(deleted).count();
-        missing = missing.saturating_sub(on_phone.iter().filter(deleted).count());
+        // What was taken back before it left is either shown as deleted, in its place, or never came.
+        let mut place = 0;
         there.retain(|must| {
-            let forgiven = missing > 0 && must.or_nothing;
-            missing -= usize::from(forgiven);
-            !forgiven
+            let stays = !must.or_nothing || on_phone.get(place) == Some(&Seen::Deleted);
+            place += usize::from(stays);
+            stays
         });
         let seen = |all: &[Must]| all.iter().map(|must| must.seen.clone()).collect::<Vec<_>>();
         let in_room = self.in_room(&timeline).await;
