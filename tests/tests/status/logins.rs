@@ -43,10 +43,9 @@ async fn an_enlistment_that_is_put_off_is_told_once() -> Result<()> {
 /// After 40 days without a connection the gatekeeper does not know the user any more.
 #[tokio::test]
 async fn the_end_of_a_login_is_told_once() -> Result<()> {
-    let key = "GATEHOUSE_GATEKEEPER__PROFILE__FAILURES__RE_ENLIST_AFTER_SECONDS";
     let options = Options {
         gatehouse: gatehouse::Options {
-            environment: vec![(key.to_owned(), "[1, 2]".to_owned())],
+            environment: vec![gatehouse::believing()],
             ..gatehouse::Options::default()
         },
         ..Options::default()

@@ -19,8 +19,10 @@ async fn stack() -> Result<&'static Stack> {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     STACK
         .get_or_try_init(|| {
+            let mut settings = gatehouse::Options::accepting_everything();
+            settings.environment.push(gatehouse::believing());
             let options = Options {
-                gatehouse: gatehouse::Options::accepting_everything(),
+                gatehouse: settings,
                 ..Options::default()
             };
             Stack::start("stock", options)
