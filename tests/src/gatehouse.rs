@@ -93,11 +93,11 @@ impl Options {
     }
 }
 
-/// The variable with which a bridge asks once more, and at once, before it believes that the gatekeeper does not know a user any more.
+/// The variable with which a bridge believes at the first time that the gatekeeper does not know a user any more.
 #[must_use]
 pub fn believing() -> (String, String) {
     let key = "GATEHOUSE_GATEKEEPER__PROFILE__FAILURES__RE_ENLIST_AFTER_SECONDS";
-    (key.to_owned(), "[0]".to_owned())
+    (key.to_owned(), "[]".to_owned())
 }
 
 /// A bridge: its folder, and the process while it runs.

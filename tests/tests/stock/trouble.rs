@@ -74,8 +74,10 @@ fn expected(way: &str, round: usize) -> HashMap<String, usize> {
 #[tokio::test]
 async fn lost_sessions_and_changed_identities_are_mended() -> Result<()> {
     // A stack of its own: a fault strikes everybody in it, and so does its clock.
+    let mut settings = gatehouse::Options::accepting_everything();
+    settings.environment.push(gatehouse::believing());
     let options = Options {
-        gatehouse: gatehouse::Options::accepting_everything(),
+        gatehouse: settings,
         ..Options::default()
     };
     let stack = Stack::start("stock-trouble", options).await?;
