@@ -61,9 +61,22 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
             () = aftermath => {}
             () = tokio::time::sleep(EVERY) => continue,
         }
-        // What Synapse sends again says nothing of devices.
+        // What Synapse sends again says nothing of devices, and brings no room keys.
         core.puppets.doubt_devices();
+        if let Err(hold) = sweep_waiting(&core).await {
+            tracing::warn!(reason = %hold.reason, "the inboxes of those who wait for keys are not looked into now");
+        }
     }
+}
+
+/// Looks into the inboxes of the ghosts whose rooms have waited in vain for a key.
+async fn sweep_waiting(core: &Core) -> Result<(), Hold> {
+    for room in inbox::rooms_without_keys(&core.store).await? {
+        if let Some(portal) = core.portal_of(&core.room(&room)?).await? {
+            core.sweep_soon(&portal.ghost);
+        }
+    }
+    Ok(())
 }
 
 /// Looks through the rooms, one after the other.

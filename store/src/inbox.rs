@@ -307,6 +307,14 @@ pub async fn rooms(store: &Store) -> Result<Vec<String>, Error> {
     store.all(sql, vec![], |row| row.text(0)).await
 }
 
+/// Rooms that have events whose keys have not come.
+pub async fn rooms_without_keys(store: &Store) -> Result<Vec<String>, Error> {
+    let sql = "SELECT DISTINCT room_id FROM inbox WHERE state = $1";
+    store
+        .all(sql, args![State::WaitingKey], |row| row.text(0))
+        .await
+}
+
 /// Rooms of a login's portals, present and former, and those that are to become one of its, that have events waiting.
 pub async fn rooms_of(store: &Store, login: &str) -> Result<Vec<String>, Error> {
     store

@@ -93,9 +93,9 @@ impl Options {
     }
 }
 
-/// The variable with which a bridge believes at the first time that the gatekeeper does not know a user any more.
+/// The variable with which a bridge believes at once, as others do after some minutes, that the gatekeeper does not know a user any more.
 #[must_use]
-pub fn believing() -> (String, String) {
+pub fn refusals_believed() -> (String, String) {
     let key = "GATEHOUSE_GATEKEEPER__PROFILE__FAILURES__RE_ENLIST_AFTER_SECONDS";
     (key.to_owned(), "[]".to_owned())
 }

@@ -1,16 +1,10 @@
 //! A wall clock that jumps.
 
-use tests::scratch::Scratch;
-use tests::shim::Shim;
-
 use super::*;
 
 #[tokio::test]
 async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
-    let scratch = Scratch::new("shim")?;
-    let shim = Shim::new(scratch.path())?;
-    let mut options = Options::default();
-    options.gatehouse.environment = shim.environment().to_vec();
+    let (_scratch, shim, mut options) = over_shim()?;
     options.gatehouse.environment.push((
         "GATEHOUSE_GATEKEEPER__PROFILE__MESSAGE__ACCEPTED".to_owned(),
         r#"["text","edit","revoke"]"#.to_owned(),
@@ -68,10 +62,7 @@ async fn messages_go_on_over_jumps_of_the_clock() -> Result<()> {
 /// A token from the future is refused with the code that says that the user is gone.
 #[tokio::test]
 async fn a_login_refused_for_a_wrong_clock_comes_back_by_itself() -> Result<()> {
-    let scratch = Scratch::new("shim")?;
-    let shim = Shim::new(scratch.path())?;
-    let mut options = Options::default();
-    options.gatehouse.environment = shim.environment().to_vec();
+    let (_scratch, shim, options) = over_shim()?;
     let stack = Stack::start("refused", options).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000022").await?;

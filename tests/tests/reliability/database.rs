@@ -3,8 +3,6 @@
 use tests::database::Hold;
 use tests::http;
 use tests::postgres::Postgres;
-use tests::scratch::Scratch;
-use tests::shim::Shim;
 
 use super::*;
 
@@ -102,10 +100,7 @@ impl Break for Disk<'_> {
 
 #[tokio::test]
 async fn a_full_or_broken_disk_loses_nothing() -> Result<()> {
-    let scratch = Scratch::new("shim")?;
-    let shim = Shim::new(scratch.path())?;
-    let mut options = Options::default();
-    options.gatehouse.environment = shim.environment().to_vec();
+    let (_scratch, shim, options) = over_shim()?;
     let stack = Stack::start("database-disk", options).await?;
     let result = async {
         let chat = Chat::open(&stack, "anna", "+4915100000011").await?;

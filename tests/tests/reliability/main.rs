@@ -18,6 +18,8 @@ mod shutdown;
 use serde_json::Value;
 use tests::client::{Client, TimelineEvent};
 use tests::sandbox::Phone;
+use tests::scratch::Scratch;
+use tests::shim::Shim;
 use tests::stack::{Options, Stack};
 use tests::wait::{self, PATIENCE};
 use tests::{Error, Result};
@@ -30,6 +32,15 @@ fn number(name: &str, usual: usize) -> Result<usize> {
             .map_err(|_| Error::new(format!("{name} is to be a number, not {text:?}"))),
         Err(_) => Ok(usual),
     }
+}
+
+/// A shim between the bridge and its system, the folder in which it lives, and options that put it there.
+fn over_shim() -> Result<(Scratch, Shim, Options)> {
+    let scratch = Scratch::new("shim")?;
+    let shim = Shim::new(scratch.path())?;
+    let mut options = Options::default();
+    options.gatehouse.environment = shim.environment().to_vec();
+    Ok((scratch, shim, options))
 }
 
 /// A stack with proxies around the bridge.

@@ -59,6 +59,31 @@ async fn returns(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
+/// What the homeserver sends again brings only events: the key is in the ghost's inbox.
+#[tokio::test]
+async fn a_late_key_is_found_although_its_transaction_failed() -> Result<()> {
+    let stack = behind_proxies("late-key", &[]).await?;
+    let result = async {
+        let chat = Chat::open(&stack, "carla", "+4915100000073").await?;
+        chat.client.hold_keys().await?;
+        chat.client.discard_session(&chat.room).await?;
+        chat.client.send(&chat.room, "locked").await?;
+        waits(&stack, "waiting_for_keys", 1).await?;
+        let to_bridge = &stack.between()?.to_bridge;
+        let refused = to_bridge.struck();
+        to_bridge.rule("PUT", "/transactions/", Fate::Refused(502));
+        chat.client.release_keys().await?;
+        wait::until("a transaction with the key", PATIENCE, || async {
+            Ok((to_bridge.struck() > refused).then_some(()))
+        })
+        .await?;
+        to_bridge.heal();
+        chat.on_phone("locked").await
+    }
+    .await;
+    explained(&stack, result)
+}
+
 /// A proxy whose homeserver is away says in its own words that there is nothing: that is no answer of the homeserver.
 #[tokio::test]
 async fn a_proxys_page_is_no_refusal() -> Result<()> {

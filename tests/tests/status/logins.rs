@@ -45,7 +45,7 @@ async fn an_enlistment_that_is_put_off_is_told_once() -> Result<()> {
 async fn the_end_of_a_login_is_told_once() -> Result<()> {
     let options = Options {
         gatehouse: gatehouse::Options {
-            environment: vec![gatehouse::believing()],
+            environment: vec![gatehouse::refusals_believed()],
             ..gatehouse::Options::default()
         },
         ..Options::default()

@@ -75,7 +75,7 @@ fn expected(way: &str, round: usize) -> HashMap<String, usize> {
 async fn lost_sessions_and_changed_identities_are_mended() -> Result<()> {
     // A stack of its own: a fault strikes everybody in it, and so does its clock.
     let mut settings = gatehouse::Options::accepting_everything();
-    settings.environment.push(gatehouse::believing());
+    settings.environment.push(gatehouse::refusals_believed());
     let options = Options {
         gatehouse: settings,
         ..Options::default()
