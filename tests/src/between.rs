@@ -15,6 +15,12 @@ pub use rules::Fate;
 pub use tcp::TcpProxy;
 pub use transactions::Keys;
 
+/// In the path of each request that sends an encrypted event of a ghost into a room: for [`HttpProxy::rule`], method `PUT`.
+#[must_use]
+pub fn sends_of(ghost: &str, room: &str) -> String {
+    format!("/rooms/{room}/send/m.room.encrypted/*user_id={ghost}")
+}
+
 /// The proxies. While nothing is asked of them they pass everything on.
 #[derive(Debug)]
 pub struct Between {

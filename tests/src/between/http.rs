@@ -240,8 +240,13 @@ impl Inner {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response> {
+        let has_length = headers.contains_key(CONTENT_LENGTH);
         let mut headers = headers.clone();
         strip(&mut headers);
+        if has_length {
+            // The client would leave that of an empty body out, without which a homeserver refuses an upload.
+            headers.insert(CONTENT_LENGTH, body.len().into());
+        }
         let request = self
             .client
             .request(method.clone(), format!("{}{path}", self.target))

@@ -1,6 +1,6 @@
 //! What cannot be handled is set aside; what comes after it goes on; an operator brings it back.
 
-use tests::between::{Fate, HttpProxy};
+use tests::between::{Fate, HttpProxy, sends_of};
 
 use super::*;
 
@@ -164,10 +164,7 @@ async fn an_event_that_the_homeserver_refuses_is_kept() -> Result<()> {
     let proxy = &stack.between()?.to_homeserver;
     let result = async {
         let chat = Chat::open(&stack, "dora", "+4915100000007").await?;
-        let sends = format!(
-            "/rooms/{}/send/m.room.encrypted/*user_id={}",
-            chat.room, chat.ghost
-        );
+        let sends = sends_of(&chat.ghost, &chat.room);
         proxy.rule("PUT", &sends, Fate::Refused(413));
         chat.phone.send(chat.me(), "refused").await?;
         let listed = wait_until_set_aside(&stack, 1).await?;

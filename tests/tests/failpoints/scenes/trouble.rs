@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tests::between::{Fate, HttpProxy};
+use tests::between::{Fate, HttpProxy, sends_of};
 use tests::database::{count, execute};
 use tests::torture::model::Seen;
 use tests::{Error, Result, wait};
@@ -110,10 +110,7 @@ impl Stage {
     /// The homeserver does not take an event now, then not at all; then it is brought back.
     pub(super) async fn refused_here(&self, n: usize) -> Result<()> {
         let (homeserver, talk) = (&self.stack.between()?.to_homeserver, &self.talk);
-        let sends = format!(
-            "/rooms/{}/send/m.room.encrypted/*user_id={}",
-            talk.room, talk.ghost
-        );
+        let sends = sends_of(&talk.ghost, &talk.room);
         let result = async {
             homeserver.rule("PUT", &sends, Fate::Page(502));
             let refused = homeserver.struck();
@@ -178,10 +175,7 @@ impl Stage {
     /// An event for the homeserver waits on the disk, and is damaged there before gatehouse starts.
     pub(super) async fn damage_send(&self, n: usize) -> Result<()> {
         let (homeserver, talk) = (&self.stack.between()?.to_homeserver, &self.talk);
-        let sends = format!(
-            "/rooms/{}/send/m.room.encrypted/*user_id={}",
-            talk.room, talk.ghost
-        );
+        let sends = sends_of(&talk.ghost, &talk.room);
         homeserver.rule("PUT", &sends, Fate::Page(502));
         let stanza = talk
             .phone
