@@ -22,7 +22,8 @@ async fn write_unseen(chat: &Chat, transactions: &HttpProxy, text: &str) -> Resu
     });
     let event = chat.client.send(&chat.room, text).await?;
     let forgotten = || async { Ok(transactions.has_forgotten(&event).then_some(())) };
-    wait::until("a forgotten transaction", PATIENCE, forgotten).await?;
+    // Synapse that has found the bridge away waits twice as long each time: a start that takes half a minute costs a whole one.
+    wait::until("a forgotten transaction", PATIENCE * 2, forgotten).await?;
     transactions.set(Trouble::default());
     Ok(event)
 }
