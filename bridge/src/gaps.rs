@@ -135,10 +135,10 @@ impl Gaps {
         false
     }
 
-    /// A transaction with events is there; whether it says how many keys there are.
+    /// A transaction is there; whether it says how many keys there are.
     ///
     /// Synapse says so in each, but for those that it sends again after one failed or after a restart, of which it keeps only
-    /// the events. Receipts of the time in between it has dropped.
+    /// the events: one that had brought a room key alone comes empty. Receipts of the time in between it has dropped.
     pub(crate) fn counted_keys(&self, counted: bool) {
         let mut state = self.lock();
         let again = !counted && state.counts_keys;

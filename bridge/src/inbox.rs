@@ -127,10 +127,8 @@ impl TransactionSink for Intake {
         let core = &self.core;
         let number = txn_id.parse().ok();
         let txn_id = transaction_key(txn_id, &body.events, core.arrival());
-        if !body.events.is_empty() {
-            core.gaps
-                .counted_keys(!body.crypto.one_time_key_counts.is_empty());
-        }
+        core.gaps
+            .counted_keys(!body.crypto.one_time_key_counts.is_empty());
         let mut rooms = Vec::new();
         let mut events = Vec::with_capacity(body.events.len());
         for event in body.events {
